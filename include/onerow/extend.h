@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * onerow for adapter authors: the store vtable and the shapes that cross it.
+ * docs/ADD_A_STORE.md walks through an adapter; store_memory.c is the smallest.
+ *
+ * Division of labour. The engine parses, checks names, makes keys, sorts, folds,
+ * retries, bisects and reports. An adapter knows one product: how to look at a
+ * table, how to write a group of records in one transaction, and what the
+ * product's errors mean. It never retries, never guesses: an error whose effect
+ * it cannot tell is ONEROW_UNKNOWN.
+ *
+ * Threads: the engine calls one store from one thread at a time.
+ */
+#ifndef ONEROW_EXTEND_H
+#define ONEROW_EXTEND_H
+
+#include "onerow/onerow.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct or_arena;
+struct or_buffer;
+
+/* ---- values and records -------------------------------------------------- */
+
+enum onerow_kind {
+    ONEROW_NULL,
+    ONEROW_BOOL,    /* text is "true" or "false" */
+    ONEROW_NUMBER,  /* a JSON number, in the digits it was written with */
+    ONEROW_TEXT,    /* UTF-8 without U+0000 */
+    ONEROW_JSON,    /* an object or array, as compact JSON */
+    ONEROW_UNTYPED, /* a CSV field: text that takes the column's type */
+};
+
+#define ONEROW_VALUE_MAX       (16U * 1024U * 1024U) /* bytes in one field */
+#define ONEROW_COLUMNS_MAX     2000U /* SQLite's default limit, above PostgreSQL's 1,600 */
+#define ONEROW_KEY_COLUMNS_MAX 16U
+
+struct onerow_value {
+    const char *data; /* borrowed; not NUL-terminated; NULL only for ONEROW_NULL */
+    uint32_t len;
+    uint16_t column; /* index into the table's columns */
+    uint8_t kind;    /* enum onerow_kind */
+};
+
+/* A record ready for a store. values[0 .. n_key) are the key's parts in the key's
+ * order, already in canonical text: ONEROW_TEXT for text, date, timestamp and uuid,
+ * ONEROW_NUMBER for int and decimal, ONEROW_BOOL, ONEROW_NULL. The others follow,
+ * by rising column. */
+struct onerow_record {
+    const struct onerow_value *values;
+    uint16_t n_values;
+    struct onerow_span key; /* canonical form k1 (docs/KEYS.md) */
+};
+
+/* What a store says of one record. */
+struct onerow_verdict {
+    enum onerow_outcome outcome; /* PENDING when the group failed as a whole */
+    const char *reason;          /* NUL-terminated, in the arena given to apply, or static; NULL */
+    struct onerow_span id;       /* in that arena; data NULL when not asked for or unknown */
+};
+
+/* ---- tables --------------------------------------------------------------- */
+
+enum onerow_type { /* of key columns, and as a hint for others */
+                   ONEROW_TYPE_UNKNOWN,
+                   ONEROW_TYPE_TEXT,
+                   ONEROW_TYPE_INT,
+                   ONEROW_TYPE_DECIMAL,
+                   ONEROW_TYPE_BOOL,
+                   ONEROW_TYPE_DATE,
+                   ONEROW_TYPE_TIMESTAMP,
+                   ONEROW_TYPE_UUID,
+                   ONEROW_TYPE_JSON,
+};
+
+enum onerow_normalize {
+    ONEROW_NFC = 1 << 0,
+    ONEROW_TRIM = 1 << 1,
+    ONEROW_CASEFOLD = 1 << 2,
+};
+
+struct onerow_key_column {
+    const char *name;      /* as the table spells it */
+    enum onerow_type type; /* UNKNOWN: take it from the table */
+    unsigned normalize;    /* enum onerow_normalize, or'ed */
+    bool nulls_equal;      /* NULL is a key value that equals NULL and nothing else */
+};
+
+enum onerow_policy {
+    ONEROW_POLICY_UPDATE, /* the record's columns replace the row's */
+    ONEROW_POLICY_KEEP,   /* an existing row stays as it is */
+    ONEROW_POLICY_NEWEST, /* update, iff the order column is not older than the row's */
+};
+
+/* When the `updated_at` column is set to the store's clock. */
+enum onerow_touch {
+    ONEROW_TOUCH_NONE,
+    ONEROW_TOUCH_CHANGE, /* on created and updated */
+    ONEROW_TOUCH_WRITE,  /* on unchanged, too */
+};
+
+/* What the user asked for. Strings are borrowed and outlive the table. */
+struct onerow_table_spec {
+    const char *name;     /* the configured name, for messages */
+    const char *location; /* the table in the store, such as "main.items" */
+    const struct onerow_key_column *key;
+    size_t n_key;
+    enum onerow_policy policy;
+    const char *order_column; /* for newest */
+    enum onerow_touch touch;
+    const char *touch_column;
+    bool accept_unenforced;  /* `unenforced: accept` */
+    bool store_key_equality; /* `key_equality: store` */
+    bool want_ids;           /* verdicts should carry ids */
+};
+
+struct onerow_column {
+    const char *name;         /* NUL-terminated, owned by the table */
+    const char *declared;     /* the store's own type name, for messages; never NULL */
+    enum onerow_type type;    /* what a value of it is, UNKNOWN where the store does not say */
+    bool required;            /* an insert must give it: NOT NULL without a default */
+    const char *not_writable; /* NULL, or why a record may not carry it ("a generated column") */
+};
+
+/* What a store can promise for a table; the engine branches on these, never on a name. */
+enum onerow_guarantee {
+    ONEROW_ENFORCED = 1 << 0,     /* the store itself refuses a second row with the key */
+    ONEROW_TRANSACTIONS = 1 << 1, /* begin … apply … commit is atomic */
+    ONEROW_DURABLE = 1 << 2,      /* after commit answers OK the rows survive a crash */
+    ONEROW_SEQUENTIAL = 1 << 3,   /* apply takes equal keys in one group, in their order */
+    ONEROW_EXCLUSIVE = 1 << 4,    /* between begin and commit nobody else writes */
+};
+
+struct onerow_store_type;
+
+/* Base of every adapter's store; its first member. */
+struct onerow_store {
+    const struct onerow_store_type *type;
+};
+
+/* Base of every adapter's table; its first member. */
+struct onerow_store_table {
+    struct onerow_store *store;
+    const struct onerow_column *columns;
+    size_t n_columns;
+    unsigned guarantees; /* enum onerow_guarantee, or'ed; for this very table */
+    const char *promise; /* one line for `onerow check`: how one row per key is kept */
+    const char *advice;  /* a line for the user (no index helps a look-up), or NULL */
+    uint16_t key[ONEROW_KEY_COLUMNS_MAX];               /* columns of the key, in its order */
+    enum onerow_type key_types[ONEROW_KEY_COLUMNS_MAX]; /* resolved: never UNKNOWN */
+};
+
+/* A column for create_table. */
+struct onerow_new_column {
+    struct onerow_span name;
+    enum onerow_type type;
+};
+
+/* A row on its way to the user: JSON text of every column, in table order. */
+typedef bool onerow_visit_row(void *context, struct onerow_span json);
+
+/* One key with several rows, or rows that have no valid key. */
+struct onerow_twins {
+    struct onerow_span key; /* JSON object of the key columns, or `null` where a row has no key */
+    uint64_t rows;          /* how many rows carry it */
+    struct onerow_span ids; /* JSON array of the ids of up to 10 of them */
+    const char *reason;     /* why the rows have no valid key; NULL for duplicates */
+};
+typedef void onerow_visit_twins(void *context, const struct onerow_twins *twins);
+
+/* The canonical form of a stored row's key, made by the engine for the adapter's audit:
+ * `parts` are n_key stored values. False: there is none, and reason says why. */
+typedef bool onerow_canonical_key(void *context, const struct onerow_value *parts,
+                                  struct or_buffer *key, const char **reason);
+
+/* ---- the store vtable ------------------------------------------------------ */
+
+struct onerow_store_options {
+    const char *url;  /* as configured; secrets are never in it */
+    uint64_t wait_ms; /* longest wait for a lock that somebody else holds */
+    bool read_only;   /* get, audit, check: never create the store or a file */
+    bool may_create;  /* --create-table: the store itself may be created, too */
+};
+
+/* Statuses that an adapter's calls return:
+ *   OK          done
+ *   REJECTED    (apply, commit) a record made the whole group fail; nothing of the
+ *               transaction was kept; the engine rolls back and bisects
+ *   BUSY        a lock was not had within wait_ms; nothing was kept
+ *   FULL, IO, CORRUPT, READONLY, VANISHED, UNAVAILABLE
+ *               the store failed; nothing of the transaction was kept
+ *   UNKNOWN     (commit) whether the transaction was kept is not known
+ *   CONFIG      the table cannot be used this way; the error says what to run
+ */
+struct onerow_store_type {
+    const char *name;           /* "sqlite" */
+    const char *summary;        /* one line for --help */
+    const char *url;            /* "sqlite:PATH" for --help */
+    const char *const *schemes; /* URL beginnings up to and with the colon, NULL-terminated */
+
+    enum onerow_status (*open)(const struct onerow_store_options *options,
+                               struct onerow_store **store, struct onerow_error *error);
+    void (*close)(struct onerow_store *store); /* NULL is accepted */
+
+    /* Looks at the table and decides what it promises for the key. ABSENT: there is no such
+     * table. CONFIG: the key is not enforced, or equality differs. *table is the caller's. */
+    enum onerow_status (*table_open)(struct onerow_store *store,
+                                     const struct onerow_table_spec *spec,
+                                     struct onerow_store_table **table, struct onerow_error *error);
+    void (*table_close)(struct onerow_store_table *table); /* NULL is accepted */
+
+    /* Makes the table and its unique index in one step, unless it exists by now. *sql (may be
+     * NULL) receives the statements, for the user to see; the caller's (free). */
+    enum onerow_status (*table_create)(struct onerow_store *store,
+                                       const struct onerow_table_spec *spec,
+                                       const struct onerow_new_column *columns, size_t n,
+                                       char **sql, struct onerow_error *error);
+
+    /* One transaction: begin, any number of apply, then commit or rollback. `begin` waits its
+     * turn among all processes of this machine, at most wait_ms, and gives up early with
+     * INTERRUPTED when *stop becomes true (NULL: never). */
+    enum onerow_status (*begin)(struct onerow_store *store, const volatile bool *stop,
+                                struct onerow_error *error);
+    /* Writes n records, sorted by key, equal keys adjacent in arrival order. Fills verdicts[0..n)
+     * when it returns OK; a record may be REFUSED on its own, with a reason. */
+    enum onerow_status (*apply)(struct onerow_store_table *table,
+                                const struct onerow_record *const *records, size_t n,
+                                struct onerow_verdict *verdicts, struct or_arena *arena,
+                                struct onerow_error *error);
+    enum onerow_status (*commit)(struct onerow_store *store, struct onerow_error *error);
+    void (*rollback)(struct onerow_store *store); /* after any failure; may be called twice */
+
+    /* The row whose key parts equal those of `key` (only its key values count). OK: *json is the
+     * row as a JSON object and *id its id, both in the arena. ABSENT: none. */
+    enum onerow_status (*get)(struct onerow_store_table *table, const struct onerow_record *key,
+                              struct or_arena *arena, struct onerow_span *json,
+                              struct onerow_span *id, struct onerow_error *error);
+
+    /* Visits every key that more than one row carries by onerow's rule, and rows without a
+     * valid key. Memory stays bounded. */
+    enum onerow_status (*audit)(struct onerow_store_table *table, onerow_canonical_key *canonical,
+                                void *canonical_context, onerow_visit_twins *visit, void *context,
+                                struct onerow_error *error);
+
+    /* The statement for a caller's own transaction (`onerow sql`). */
+    enum onerow_status (*statement)(struct onerow_store_table *table, struct or_buffer *sql,
+                                    struct onerow_error *error);
+
+    /* For `onerow init`: every table with the columns of its best key, as a ready piece of
+     * configuration. `location` NULL: all tables. */
+    enum onerow_status (*suggest)(struct onerow_store *store, const char *location,
+                                  struct or_buffer *yaml, struct onerow_error *error);
+};
+
+/* A message line for `check`: what a key type needs of this store, and so on, is in `promise`. */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
