@@ -102,6 +102,10 @@ enum onerow_touch {
     ONEROW_TOUCH_WRITE,  /* on unchanged, too */
 };
 
+/* Compares two values of an order column as its type orders them: below zero, zero, above zero.
+ * NULL is before everything. Made by the engine, so that all stores agree. */
+typedef int onerow_compare(const struct onerow_value *a, const struct onerow_value *b);
+
 /* What the user asked for. Strings are borrowed and outlive the table. */
 struct onerow_table_spec {
     const char *name;     /* the configured name, for messages */
@@ -109,7 +113,8 @@ struct onerow_table_spec {
     const struct onerow_key_column *key;
     size_t n_key;
     enum onerow_policy policy;
-    const char *order_column; /* for newest */
+    const char *order_column;      /* for newest */
+    onerow_compare *compare_order; /* for newest; set by the engine */
     enum onerow_touch touch;
     const char *touch_column;
     bool accept_unenforced;  /* `unenforced: accept` */
@@ -192,7 +197,8 @@ struct onerow_store_options {
  *   BUSY        a lock was not had within wait_ms; nothing was kept
  *   FULL, IO, CORRUPT, READONLY, VANISHED, UNAVAILABLE
  *               the store failed; nothing of the transaction was kept
- *   UNKNOWN     (commit) whether the transaction was kept is not known
+ *   UNKNOWN     (commit) whether the transaction was kept is not known; error->status is the
+ *               store's failure behind it
  *   CONFIG      the table cannot be used this way; the error says what to run
  */
 struct onerow_store_type {
@@ -249,13 +255,12 @@ struct onerow_store_type {
     enum onerow_status (*statement)(struct onerow_store_table *table, struct or_buffer *sql,
                                     struct onerow_error *error);
 
-    /* For `onerow init`: every table with the columns of its best key, as a ready piece of
-     * configuration. `location` NULL: all tables. */
-    enum onerow_status (*suggest)(struct onerow_store *store, const char *location,
+    /* For `onerow init`: the `tables:` part of a first configuration, a table for each one of the
+     * store (or for `location` alone), with the key that its unique index suggests; two spaces of
+     * indentation, `name` as the store's name. */
+    enum onerow_status (*suggest)(struct onerow_store *store, const char *name, const char *location,
                                   struct or_buffer *yaml, struct onerow_error *error);
 };
-
-/* A message line for `check`: what a key type needs of this store, and so on, is in `promise`. */
 
 #ifdef __cplusplus
 }

@@ -18,16 +18,22 @@ const char *or_type_name(enum onerow_type type);
 /* The key type of this name, or ONEROW_TYPE_UNKNOWN. */
 enum onerow_type or_type_of_name(struct onerow_span name);
 
+/* The reason that or_key_part gives when it ran out of memory: compare the address. The record is
+ * not at fault then. */
+extern const char or_key_no_memory[];
+
 /* One key part: turns `value`, as it came from the input or the store, into its canonical
  * value (kind and text as struct onerow_record wants them). The text lies in `scratch`
  * or is value's own when that is canonical already. False: refused; *reason is a static
- * sentence fragment ("is not a decimal number", "is NULL", …) that follows the column's name. */
+ * sentence fragment ("is not a decimal number", "is NULL", …) that follows the column's name.
+ * `canonical` may be `value`. */
 bool or_key_part(const struct onerow_key_column *column, enum onerow_type type,
                  const struct onerow_value *value, struct or_arena *scratch,
                  struct onerow_value *canonical, const char **reason);
 
 /* Appends the canonical form k1 of n canonical parts; types[i] is part i's type. False when the
- * key would be longer than OR_KEY_MAX. */
+ * key would be longer than OR_KEY_MAX, a type is none for keys, or (key->failed) memory ran out;
+ * the buffer is then as it was. */
 bool or_key_append(struct or_buffer *key, const struct onerow_value *parts,
                    const enum onerow_type *types, size_t n);
 

@@ -7,6 +7,7 @@
 #define OR_ENGINE_CONFIG_H
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "onerow/extend.h"
 
 /* Where something stands in the configuration; line 0: it came from the command line. */
@@ -49,8 +50,8 @@ struct or_config_flags {
 
 /* Reads `flags->config`, else ./onerow.yaml when it is there and --store is not given; then adds
  * the table of --store/--table/--key ($DATABASE_URL stands in for --store when --table and --key
- * are given). Without either, an empty configuration is OK. CONFIG: the error says where. On
- * every return or_config_finish may be called. */
+ * are given). Without either, an empty configuration is OK. CONFIG: the error says where. USAGE:
+ * a flag is missing or malformed. On every return or_config_finish may be called. */
 ONEROW_CHECKED enum onerow_status or_config_load(struct or_config *config,
                                                  const struct or_config_flags *flags,
                                                  struct onerow_error *error);
@@ -61,6 +62,22 @@ void or_config_finish(struct or_config *config);
 ONEROW_CHECKED enum onerow_status or_config_table(const struct or_config *config, const char *name,
                                                   const struct or_config_table **table,
                                                   struct onerow_error *error);
+
+/* Whether the values of this column must not be shown. Case is ignored: masking too much does no
+ * harm, and SQL's unquoted names have no case. */
+bool or_config_is_secret(const struct or_config_table *table, struct onerow_span column);
+
+/* Appends the key as --key takes it ("name:type,…", the type only where it is configured).
+ * `normalize` and `nulls` have no such form and are left out, and a name with a comma or colon
+ * does not come back as it was: that needs the file. */
+void or_config_key_text(const struct onerow_table_spec *spec, struct or_buffer *out);
+
+/* Appends the policy as --on-conflict takes it: "update", "keep" or "newest(column)". */
+void or_config_policy_text(const struct onerow_table_spec *spec, struct or_buffer *out);
+
+/* Appends `url` with *** for the password in scheme://user:password@host, and for the values of
+ * parameters such as password=. For everything that is shown or kept. */
+void or_url_mask(const char *url, struct or_buffer *out);
 
 /* Fails with "FILE:LINE:COLUMN: …", or "command line: …" where there is no file. */
 __attribute__((format(printf, 5, 6))) enum onerow_status

@@ -29,6 +29,7 @@ struct or_letter {
     struct onerow_span record; /* the record as a JSON object; empty when it could not be read */
     struct onerow_span raw;    /* its bytes when `record` is empty; any bytes at all */
     uint64_t raw_len;          /* how long it was when raw holds only its beginning */
+    struct onerow_span format; /* "csv": texts in `record` take their columns' types; else empty */
 };
 
 /* ---- writing --------------------------------------------------------------- */

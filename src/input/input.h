@@ -18,7 +18,8 @@ enum or_format { OR_FORMAT_AUTO, OR_FORMAT_NDJSON, OR_FORMAT_CSV };
 struct or_field {
     struct onerow_span name; /* in the item's arena, or the header's (lives as long as the input) */
     struct onerow_value value; /* value.column is not set here */
-    uint32_t at;               /* column of the field's name or value in its line, 1-based, bytes */
+    uint32_t at; /* column of the field's name (NDJSON) or value (CSV) in its line, 1-based, bytes;
+                    0: not known (a CSV row with quotes) */
 };
 
 enum or_item_kind {
@@ -32,10 +33,10 @@ struct or_item {
     enum or_item_kind kind;
     uint64_t line;           /* 1-based physical line where the record begins */
     uint64_t bad_line;       /* line of the fault (BAD), >= line */
-    uint32_t at;             /* column of the fault, 1-based, bytes (BAD) */
+    uint32_t at;             /* column of the fault, 1-based, bytes (BAD); 0: not known */
     const char *reason;      /* NUL-terminated, in the arena or static (BAD) */
     struct onerow_span raw;  /* the record's bytes as they were read (BAD: up to 64 KiB of them);
-                                in the arena; empty for a RECORD unless keep_raw */
+                                in the arena; empty for a RECORD */
     struct or_field *fields; /* in the arena */
     size_t n_fields;
 };
@@ -49,7 +50,9 @@ struct or_input_options {
     int stop_fd;           /* readable: stop waiting for input (OR_ITEM_STOP); -1: none */
 };
 
-/* INPUT: it cannot be read at all (no such file, a broken header, a corrupt archive). */
+/* INPUT: it cannot be read at all (no such file, a broken header, a corrupt archive, UTF-16).
+ * INTERRUPTED: stopped while opening a named pipe. A regular file's format and CSV header are
+ * read here, a pipe's only by or_input_next, since they may be long in coming. */
 ONEROW_CHECKED enum onerow_status or_input_open(const struct or_input_options *options,
                                                 struct or_input **input,
                                                 struct onerow_error *error);
@@ -64,13 +67,15 @@ ONEROW_CHECKED enum onerow_status or_input_next(struct or_input *input, struct o
 /* Whether or_input_next would have to wait for a slow writer: time to flush what there is. */
 bool or_input_would_wait(struct or_input *input);
 
-/* CSV: the header's names, n of them (0 for NDJSON). */
+/* CSV: the header's names, n of them (0 for NDJSON, and before the first or_input_next). */
 const struct onerow_span *or_input_header(const struct or_input *input, size_t *n);
 
 /* Compressed bytes read so far and in all (0: a pipe), for a progress bar. */
 void or_input_progress(const struct or_input *input, uint64_t *read, uint64_t *total);
 
-/* Parses one JSON object (library, `ensure`, replay) with the same rules as an NDJSON line. */
+/* Parses one JSON object (library, `ensure`, replay) with the same rules as an NDJSON line, but it
+ * may be spread over lines: bad_line and `at` say where in them, a field's `at` counts from the
+ * text's beginning. NOMEM is the only failure. */
 ONEROW_CHECKED enum onerow_status or_input_parse_json(struct onerow_span json,
                                                       struct or_arena *arena, struct or_item *item);
 

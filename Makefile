@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# A front to Meson: everything is built in build/. See README.md.
+
+SHELL := /bin/sh
+export PKG_CONFIG_PATH := $(CURDIR)/build/deps/usr/lib/$(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null)/pkgconfig:$(PKG_CONFIG_PATH)
+
+.PHONY: all setup demo test bench soak fuzz install format lint clean
+
+all: build/build.ninja
+	@ninja -C build --quiet
+
+setup:
+	@scripts/setup
+
+build/build.ninja: | setup
+	@meson setup build --reconfigure >build/setup.log 2>&1 || meson setup build
+
+demo: setup all
+	@demo/run
+
+test: setup all
+	@tests/run
+
+bench: setup all
+	@bench/run
+
+soak: setup all
+	@tests/soak
+
+fuzz: setup
+	@fuzz/run
+
+install: all
+	meson install -C build --no-rebuild
+
+format: setup
+	@clang-format -i $$(git ls-files '*.[ch]')
+
+lint: setup all
+	@scripts/lint
+
+clean:
+	@rm -rf build build-asan build-tsan

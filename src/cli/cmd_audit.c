@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The commands that look at tables: `audit`, `check` and `sql`.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "core/key.h"
+#include "engine/audit.h"
+
+struct look {
+    struct or_cli cli;
+    int argc;
+    char **argv;
+    enum onerow_status worst;
+    struct onerow_error worst_error;
+};
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+    struct look *look = state->input;
+    (void)value;
+    if (key != ARGP_KEY_ARGS) {
+        return ARGP_ERR_UNKNOWN;
+    }
+    look->argc = state->argc - state->next;
+    look->argv = state->argv + state->next;
+    return 0;
+}
+
+typedef enum onerow_status look_at(struct look *look, const struct or_config_table *config,
+                                   struct onerow_error *error);
+
+static void note(struct look *look, enum onerow_status status, const struct onerow_error *error)
+{
+    enum onerow_status worse = or_status_worse(look->worst, status);
+    if (worse != look->worst) {
+        look->worst_error = *error;
+    }
+    look->worst = worse;
+}
+
+/* Each TABLE of the arguments, or each one that is configured. */
+static enum onerow_status each_table(struct look *look, look_at *visit, struct onerow_error *error)
+{
+    const struct or_config *config = &look->cli.config;
+    if (config->n_tables == 0) {
+        return or_fail(error, ONEROW_CONFIG,
+                       "there is no onerow.yaml here and no --store\n  onerow init sqlite:app.db "
+                       "writes a first one");
+    }
+    size_t n = look->argc ? (size_t)look->argc : config->n_tables;
+    for (size_t i = 0; i < n; i++) {
+        const struct or_config_table *table = &config->tables[i];
+        enum onerow_status status =
+            look->argc ? or_config_table(config, look->argv[i], &table, error) : ONEROW_OK;
+        if (status != ONEROW_OK) {
+            return status;
+        }
+        struct onerow_error failure = {0};
+        note(look, visit(look, table, &failure), &failure);
+    }
+    *error = look->worst_error;
+    return look->worst;
+}
+
+static int run_look(int argc, char **argv, const char *arguments, const char *doc, look_at *visit)
+{
+    struct look look = {0};
+    struct onerow_error error = {0};
+    or_cli_parse(argc, argv, NULL, parse, arguments, doc, &look);
+    enum onerow_status status = or_cli_load(&look.cli, &error);
+    if (status == ONEROW_OK) {
+        status = each_table(&look, visit, &error);
+    }
+    or_config_finish(&look.cli.config);
+    return or_cli_end(status, &error);
+}
+
+static enum onerow_status open_to_read(struct look *look, const struct or_config_table *config,
+                                       struct or_table **table, struct onerow_error *error)
+{
+    struct or_table_options options = {.read_only = true, .wait_ms = look->cli.wait_ms};
+    return or_table_open(config, &options, table, error);
+}
+
+/* ---- audit --------------------------------------------------------------------------------- */
+
+struct printing {
+    const char *table;
+    bool json;
+};
+
+static void print_twins(void *context, const struct onerow_twins *twins)
+{
+    const struct printing *printing = context;
+    struct or_buffer line;
+    or_buffer_init(&line);
+    if (printing->json) {
+        or_buffer_text(&line, "{\"table\":");
+        or_buffer_json(&line, or_span(printing->table));
+        or_buffer_printf(&line, ",\"key\":%.*s,\"rows\":%llu,\"ids\":%.*s,\"reason\":",
+                         (int)twins->key.len, twins->key.data, (unsigned long long)twins->rows,
+                         (int)twins->ids.len, twins->ids.data);
+        if (twins->reason) {
+            or_buffer_json(&line, or_span(twins->reason));
+        } else {
+            or_buffer_text(&line, "null");
+        }
+        or_buffer_char(&line, '}');
+    } else {
+        or_buffer_printf(&line, "%s  %.*s  %llu rows  ids %.*s", printing->table,
+                         (int)(twins->reason ? strlen(twins->reason) : twins->key.len),
+                         twins->reason ? twins->reason : twins->key.data,
+                         (unsigned long long)twins->rows, (int)twins->ids.len, twins->ids.data);
+    }
+    puts(or_buffer_cstr(&line));
+    or_buffer_finish(&line);
+}
+
+static void print_counts(const struct look *look, const char *table,
+                         const struct or_audit_counts *counts)
+{
+    if (look->cli.json) {
+        struct or_buffer line;
+        or_buffer_init(&line);
+        or_buffer_text(&line, "{\"table\":");
+        or_buffer_json(&line, or_span(table));
+        or_buffer_printf(&line,
+                         ",\"duplicate_keys\":%llu,\"duplicate_rows\":%llu,\"keyless_rows\":%llu}",
+                         (unsigned long long)counts->keys, (unsigned long long)counts->rows,
+                         (unsigned long long)counts->keyless);
+        puts(or_buffer_cstr(&line));
+        or_buffer_finish(&line);
+        return;
+    }
+    printf("%s: %llu keys have more than one row (%llu rows)", table,
+           (unsigned long long)counts->keys, (unsigned long long)counts->rows);
+    if (counts->keyless) {
+        printf("; %llu rows have no valid key", (unsigned long long)counts->keyless);
+    }
+    putchar('\n');
+}
+
+/* An audit looks at tables that nothing enforces, above all. */
+static enum onerow_status audit_table(struct look *look, const struct or_config_table *config,
+                                      struct onerow_error *error)
+{
+    struct or_config_table unenforced = *config;
+    struct or_table *table = NULL;
+    struct or_audit_counts counts = {0};
+    struct printing printing = {config->spec.name, look->cli.json};
+    unenforced.spec.accept_unenforced = true;
+    enum onerow_status status = open_to_read(look, &unenforced, &table, error);
+    if (status == ONEROW_OK) {
+        status = or_audit(table, print_twins, &printing, &counts, error);
+    }
+    if (status == ONEROW_OK) {
+        print_counts(look, config->spec.name, &counts);
+        status = counts.keys ? ONEROW_LEFT : ONEROW_OK;
+    }
+    or_table_close(table);
+    return status;
+}
+
+static int run_audit(int argc, char **argv)
+{
+    return run_look(argc, argv, "[TABLE…]",
+                    "Lists the keys that more than one row carries, by the same rule as put. Exit "
+                    "code 1: there are some.",
+                    audit_table);
+}
+
+/* ---- check --------------------------------------------------------------------------------- */
+
+static void key_text(const struct or_table *table, struct or_buffer *text)
+{
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        or_buffer_printf(text, "%s%s:%s", k ? "," : "", table->spec.key[k].name,
+                         or_type_name(table->table->key_types[k]));
+    }
+}
+
+static void print_check(const struct look *look, const struct or_config_table *config,
+                        const struct or_table *table, enum onerow_status status,
+                        const struct onerow_error *error)
+{
+    struct or_buffer key;
+    struct or_buffer url;
+    struct or_buffer line;
+    or_buffer_init(&key);
+    or_buffer_init(&url);
+    or_buffer_init(&line);
+    or_url_mask(config->store->url, &url);
+    if (table) {
+        key_text(table, &key);
+    }
+    const char *promise = table ? table->table->promise : error->text;
+    const char *advice = table ? table->table->advice : NULL;
+    if (look->cli.json) {
+        or_buffer_text(&line, "{\"table\":");
+        or_buffer_json(&line, or_span(config->spec.name));
+        or_buffer_text(&line, ",\"store\":");
+        or_buffer_json(&line, or_buffer_view(&url));
+        or_buffer_text(&line, ",\"key\":");
+        or_buffer_json(&line, or_buffer_view(&key));
+        or_buffer_printf(&line, ",\"status\":\"%s\",\"%s\":", onerow_status_name(status),
+                         table ? "promise" : "error");
+        or_buffer_json(&line, or_span(promise));
+        or_buffer_text(&line, ",\"advice\":");
+        if (advice) {
+            or_buffer_json(&line, or_span(advice));
+        } else {
+            or_buffer_text(&line, "null");
+        }
+        or_buffer_char(&line, '}');
+    } else {
+        or_buffer_printf(&line, "%s  %s  key %s\n  %s%s", config->spec.name, or_buffer_cstr(&url),
+                         key.len ? or_buffer_cstr(&key) : "?", table ? "" : "REFUSED: ", promise);
+        or_buffer_printf(&line, "%s%s", advice ? "\n  " : "", advice ? advice : "");
+    }
+    puts(or_buffer_cstr(&line));
+    or_buffer_finish(&key);
+    or_buffer_finish(&url);
+    or_buffer_finish(&line);
+}
+
+static enum onerow_status check_table(struct look *look, const struct or_config_table *config,
+                                      struct onerow_error *error)
+{
+    struct or_table *table = NULL;
+    enum onerow_status status = open_to_read(look, config, &table, error);
+    print_check(look, config, table, status, error);
+    or_table_close(table);
+    return status;
+}
+
+static int run_check(int argc, char **argv)
+{
+    return run_look(argc, argv, "[TABLE…]",
+                    "Reads the configuration, connects to everything and says what each table is "
+                    "promised, or why it is refused and what to run.",
+                    check_table);
+}
+
+/* ---- sql ------------------------------------------------------------------------------------ */
+
+static enum onerow_status print_statement(struct look *look, const struct or_config_table *config,
+                                          struct onerow_error *error)
+{
+    struct or_table *table = NULL;
+    struct or_buffer sql;
+    or_buffer_init(&sql);
+    enum onerow_status status = open_to_read(look, config, &table, error);
+    if (status == ONEROW_OK) {
+        status = table->store->type->statement(table->table, &sql, error);
+    }
+    if (status == ONEROW_OK && look->cli.json) {
+        struct or_buffer json;
+        or_buffer_init(&json);
+        or_buffer_json(&json, or_buffer_view(&sql));
+        printf("{\"sql\":%s}\n", or_buffer_cstr(&json));
+        or_buffer_finish(&json);
+    } else if (status == ONEROW_OK) {
+        fputs(or_buffer_cstr(&sql), stdout);
+    }
+    or_buffer_finish(&sql);
+    or_table_close(table);
+    return status;
+}
+
+static int run_sql(int argc, char **argv)
+{
+    return run_look(argc, argv, "[TABLE…]",
+                    "Prints the upsert statement of a table, for use inside your own transaction.",
+                    print_statement);
+}
+
+const struct or_command or_cmd_audit = {"audit", "[TABLE…]",
+                                        "keys with more than one row; exit 1 when there are any",
+                                        run_audit};
+const struct or_command or_cmd_check = {"check", "[TABLE…]",
+                                        "say what each table is promised, or what is wrong",
+                                        run_check};
+const struct or_command or_cmd_sql = {"sql", "TABLE", "the upsert statement, for your own transaction",
+                                      run_sql};

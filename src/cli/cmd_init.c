@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "cli/cli.h"
+
+struct init {
+    const char *url;
+    const char *location;
+    const char *output;
+};
+
+
+static const struct argp_option options[] = {
+    {"output", 'o', "FILE", 0, "where to write (default onerow.yaml; - is stdout)", 0},
+    {0},
+};
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+    struct init *init = state->input;
+    switch (key) {
+    case 'o': init->output = value; return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 1) {
+            argp_usage(state);
+        }
+        *(state->arg_num ? &init->location : &init->url) = value;
+        return 0;
+    case ARGP_KEY_NO_ARGS: argp_usage(state); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "STORE-URL [LOCATION]",
+    .doc = "Looks at a store and writes a first onerow.yaml: its tables with the keys that their "
+           "unique indexes suggest. An existing file is never overwritten."};
+
+static enum onerow_status describe(const struct init *init, struct or_buffer *yaml,
+                                   struct onerow_error *error)
+{
+    struct onerow_store *store = NULL;
+    struct onerow_store_options how = {.read_only = true};
+    enum onerow_status status = or_store_open(init->url, &how, &store, error);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    or_buffer_text(yaml, "# onerow's configuration: docs/CONFIGURATION.md explains every key.\n"
+                         "# onerow check says what each table is promised.\nstores:\n  app: { url: ");
+    or_buffer_json(yaml, or_span(init->url));
+    or_buffer_text(yaml, " }\ntables:\n");
+    status = store->type->suggest(store, "app", init->location, yaml, error);
+    store->type->close(store);
+    if (status == ONEROW_ABSENT) {
+        return or_fail(error, ONEROW_CONFIG, "%s",
+                       "the store has no such table, or none at all\n  onerow put --create-table "
+                       "makes one");
+    }
+    return status == ONEROW_OK && yaml->failed ? or_fail(error, ONEROW_NOMEM, "out of memory")
+                                               : status;
+}
+
+/* A new file in one piece: nobody reads half a configuration, and an old one is never lost. */
+static enum onerow_status write_new(const char *path, const struct or_buffer *yaml,
+                                    struct onerow_error *error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return or_fail(error, ONEROW_CONFIG, "%s: %s\n  name another file with --output, or - for "
+                                             "stdout",
+                       path, errno == EEXIST ? "exists already and is left alone" : strerror(errno));
+    }
+    ssize_t written = write(fd, yaml->data, yaml->len);
+    int failure = close(fd);
+    if (written != (ssize_t)yaml->len || failure) {
+        unlink(path);
+        return or_fail(error, ONEROW_IO, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    return ONEROW_OK;
+}
+
+static int run(int argc, char **argv)
+{
+    struct init init = {.output = "onerow.yaml"};
+    struct onerow_error error = {0};
+    struct or_buffer yaml;
+    or_buffer_init(&yaml);
+    argp_parse(&argp, argc, argv, 0, NULL, &init);
+    enum onerow_status status = describe(&init, &yaml, &error);
+    if (status == ONEROW_OK && strcmp(init.output, "-") == 0) {
+        fputs(or_buffer_cstr(&yaml), stdout);
+    } else if (status == ONEROW_OK) {
+        status = write_new(init.output, &yaml, &error);
+        if (status == ONEROW_OK) {
+            printf("wrote %s\n  next: onerow check\n", init.output);
+        }
+    }
+    or_buffer_finish(&yaml);
+    return or_cli_end(status, &error);
+}
+
+const struct or_command or_cmd_init = {"init", "STORE-URL [LOCATION]",
+                                       "look at a store, write a first onerow.yaml", run};

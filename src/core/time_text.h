@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Dates, timestamps and UUIDs: from the spellings that are accepted to the one
+ * that is canonical. Each function returns NULL, or why the text was refused: a
+ * static sentence fragment that follows a column's name.
+ */
+#ifndef OR_CORE_TIME_TEXT_H
+#define OR_CORE_TIME_TEXT_H
+
+#include "onerow/onerow.h"
+
+#define OR_TIMESTAMP_MAX 30U /* 2024-02-29T23:59:59.123456789Z */
+#define OR_UUID_LEN      36U
+
+/* YYYY-MM-DD, proleptic Gregorian, years 0001 to 9999. What is accepted is canonical. */
+const char *or_date_check(struct onerow_span text);
+
+/* YYYY-MM-DD[T ]HH:MM[:SS[.fraction of 1 to 9 digits]][Z|±HH[:MM]|±HHMM], without a zone in
+ * UTC; canonical is UTC, YYYY-MM-DDTHH:MM:SS[.fraction without trailing zeros]Z. */
+const char *or_timestamp_canonical(struct onerow_span text, char canonical[OR_TIMESTAMP_MAX],
+                                   size_t *len);
+
+/* 8-4-4-4-12 or 32 hexadecimal digits of any case; canonical is lower-case with dashes. */
+const char *or_uuid_canonical(struct onerow_span text, char canonical[OR_UUID_LEN]);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/audit.h"
+
+#include <stdio.h>
+
+#include "base/text.h"
+#include "core/key.h"
+
+struct audit {
+    struct or_table *table;
+    struct or_arena arena; /* of the key at hand */
+    onerow_visit_twins *visit;
+    void *context;
+    struct or_audit_counts *counts;
+    char reason[160];
+};
+
+static struct onerow_span text_of(const struct onerow_value *value)
+{
+    return (struct onerow_span){value->data, value->len};
+}
+
+/* A stored part counts only in the form that onerow stores: the store compares what is stored, so
+ * another spelling of the same value is a row that onerow would not find. */
+static bool stored_as_written(enum onerow_type type, const struct onerow_value *stored,
+                              const struct onerow_value *canonical)
+{
+    if (stored->kind == ONEROW_NULL || type == ONEROW_TYPE_BOOL || type == ONEROW_TYPE_INT) {
+        return stored->kind != ONEROW_TEXT;
+    }
+    return or_span_equal(text_of(stored), text_of(canonical));
+}
+
+static bool canonical_key(void *context, const struct onerow_value *parts, struct or_buffer *key,
+                          const char **reason)
+{
+    struct audit *audit = context;
+    const struct or_table *table = audit->table;
+    struct onerow_value canonical[ONEROW_KEY_COLUMNS_MAX];
+    or_arena_reset(&audit->arena);
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        enum onerow_type type = table->table->key_types[k];
+        const char *why = NULL;
+        bool valid = or_key_part(&table->spec.key[k], type, &parts[k], &audit->arena,
+                                 &canonical[k], &why);
+        if (valid && !table->spec.store_key_equality &&
+            !stored_as_written(type, &parts[k], &canonical[k])) {
+            valid = false;
+            why = "is stored in another spelling than onerow's";
+        }
+        if (!valid) {
+            snprintf(audit->reason, sizeof audit->reason, "key column \"%s\" %s",
+                     table->spec.key[k].name, why);
+            *reason = audit->reason;
+            return false;
+        }
+    }
+    return or_key_append(key, canonical, table->table->key_types, table->spec.n_key);
+}
+
+static void count(void *context, const struct onerow_twins *twins)
+{
+    struct audit *audit = context;
+    if (twins->reason) {
+        audit->counts->keyless += twins->rows;
+    } else {
+        audit->counts->keys++;
+        audit->counts->rows += twins->rows;
+    }
+    audit->visit(audit->context, twins);
+}
+
+enum onerow_status or_audit(struct or_table *table, onerow_visit_twins *visit, void *context,
+                            struct or_audit_counts *counts, struct onerow_error *error)
+{
+    struct audit audit = {.table = table, .visit = visit, .context = context, .counts = counts};
+    or_arena_init(&audit.arena);
+    *counts = (struct or_audit_counts){0};
+    enum onerow_status status = table->store->type->audit(table->table, canonical_key, &audit,
+                                                          count, &audit, error);
+    or_arena_finish(&audit.arena);
+    return status;
+}

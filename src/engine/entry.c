@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/entry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/text.h"
+#include "core/key.h"
+
+void or_entry_refuse(struct or_entry *entry, const char *reason)
+{
+    entry->outcome = ONEROW_REFUSED;
+    entry->reason = reason ? reason : "out of memory";
+}
+
+/* ---- columns ------------------------------------------------------------------------- */
+
+struct binding {
+    struct or_entry *entry;
+    struct or_table *table;
+    const struct or_item *item;
+    struct or_arena *arena;
+    struct onerow_value *values;
+    size_t n_values;
+    const char *reason; /* the first thing that is wrong */
+    uint32_t at;
+};
+
+static void complain(struct binding *binding, uint32_t at, const char *reason)
+{
+    if (!binding->reason) {
+        binding->reason = reason ? reason : "out of memory";
+        binding->at = at;
+    }
+}
+
+/* A column whose name differs only in case, for a hint. */
+static const char *near_miss(const struct or_table *table, struct onerow_span name)
+{
+    for (size_t i = 0; i < table->table->n_columns; i++) {
+        const char *candidate = table->table->columns[i].name;
+        if (or_ascii_equal_fold(or_span(candidate), name)) {
+            return candidate;
+        }
+    }
+    return NULL;
+}
+
+static void complain_unknown(struct binding *binding, const struct or_field *field)
+{
+    const char *near = near_miss(binding->table, field->name);
+    int shown = field->name.len > 80 ? 80 : (int)field->name.len;
+    complain(binding, field->at,
+             near ? or_arena_printf(binding->arena,
+                                    "unknown field \"%.*s\": the table's column is \"%s\"", shown,
+                                    field->name.data, near)
+                  : or_arena_printf(binding->arena,
+                                    "unknown field \"%.*s\": the table has no such column", shown,
+                                    field->name.data));
+}
+
+/* Records of one input mostly have their fields in one order: the column after the last one is
+ * tried first. */
+static int column_of(const struct or_table *table, struct onerow_span name, int guess)
+{
+    if (guess >= 0 && (size_t)guess < table->table->n_columns &&
+        table->name_lens[guess] == name.len &&
+        memcmp(table->table->columns[guess].name, name.data, name.len) == 0) {
+        return guess;
+    }
+    return or_table_column(table, name);
+}
+
+static void bind_fields(struct binding *binding)
+{
+    int last = -1;
+    for (size_t i = 0; i < binding->item->n_fields; i++) {
+        const struct or_field *field = &binding->item->fields[i];
+        int column = column_of(binding->table, field->name, last + 1);
+        if (column < 0) {
+            complain_unknown(binding, field);
+            continue;
+        }
+        const struct onerow_column *shown = &binding->table->table->columns[column];
+        if (shown->not_writable) {
+            complain(binding, field->at,
+                     or_arena_printf(binding->arena, "field \"%s\" %s and cannot be written",
+                                     shown->name, shown->not_writable));
+            continue;
+        }
+        last = column;
+        binding->values[binding->n_values] = field->value;
+        binding->values[binding->n_values++].column = (uint16_t)column;
+    }
+}
+
+/* By rising column, the key's columns first. Nearly sorted as a rule, so insertion. */
+static unsigned rank(const struct binding *binding, uint16_t column)
+{
+    const struct onerow_store_table *table = binding->table->table;
+    for (unsigned k = 0; k < binding->table->spec.n_key; k++) {
+        if (table->key[k] == column) {
+            return k;
+        }
+    }
+    return ONEROW_KEY_COLUMNS_MAX + column;
+}
+
+static void order_values(struct binding *binding)
+{
+    for (size_t i = 1; i < binding->n_values; i++) {
+        struct onerow_value value = binding->values[i];
+        unsigned wanted = rank(binding, value.column);
+        size_t at = i;
+        while (at > 0 && rank(binding, binding->values[at - 1].column) > wanted) {
+            binding->values[at] = binding->values[at - 1];
+            at--;
+        }
+        binding->values[at] = value;
+    }
+}
+
+/* ---- the key --------------------------------------------------------------------------- */
+
+static uint32_t place_of(const struct binding *binding, const char *name)
+{
+    for (size_t i = 0; i < binding->item->n_fields; i++) {
+        if (or_span_is(binding->item->fields[i].name, name)) {
+            return binding->item->fields[i].at;
+        }
+    }
+    return 0;
+}
+
+static bool bind_key_part(struct binding *binding, size_t k)
+{
+    const struct or_table *table = binding->table;
+    const struct onerow_key_column *column = &table->spec.key[k];
+    if (k >= binding->n_values || binding->values[k].column != table->table->key[k]) {
+        complain(binding, 0,
+                 or_arena_printf(binding->arena, "key column \"%s\" is missing", column->name));
+        return false;
+    }
+    const char *reason = NULL;
+    struct onerow_value canonical = {0};
+    if (!or_key_part(column, table->table->key_types[k], &binding->values[k], binding->arena,
+                     &canonical, &reason)) {
+        complain(binding, place_of(binding, column->name),
+                 or_arena_printf(binding->arena, "key column \"%s\" %s", column->name, reason));
+        return false;
+    }
+    canonical.column = binding->values[k].column;
+    binding->values[k] = canonical;
+    return true;
+}
+
+static void bind_key(struct binding *binding)
+{
+    const struct or_table *table = binding->table;
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        if (!bind_key_part(binding, k)) {
+            return;
+        }
+    }
+    struct or_buffer key;
+    or_buffer_init(&key);
+    bool fits =
+        or_key_append(&key, binding->values, table->table->key_types, table->spec.n_key);
+    struct onerow_span copy =
+        fits ? or_arena_copy(binding->arena, or_buffer_view(&key)) : (struct onerow_span){0};
+    or_buffer_finish(&key);
+    if (!copy.data) {
+        complain(binding, 0, fits ? "out of memory" : "the key is longer than 64 KiB");
+        return;
+    }
+    binding->entry->has_key = true;
+    binding->entry->record.key = copy;
+    binding->entry->prefix =
+        or_key_sort_prefix(&binding->values[0], table->table->key_types[0]);
+}
+
+/* ---- binding ------------------------------------------------------------------------------ */
+
+/* What was read, as JSON again: the dead letter of a record that is refused before it is written. */
+static struct onerow_span item_json(const struct or_item *item, struct or_arena *arena)
+{
+    struct or_buffer json;
+    or_buffer_init(&json);
+    for (size_t i = 0; i < item->n_fields; i++) {
+        or_buffer_char(&json, i ? ',' : '{');
+        or_buffer_json(&json, item->fields[i].name);
+        or_buffer_char(&json, ':');
+        or_value_json(&item->fields[i].value, &json);
+    }
+    or_buffer_text(&json, item->n_fields ? "}" : "{}");
+    struct onerow_span copy =
+        json.failed ? (struct onerow_span){0} : or_arena_copy(arena, or_buffer_view(&json));
+    or_buffer_finish(&json);
+    return copy;
+}
+
+static bool refuse_record(struct binding *binding)
+{
+    const char *reason = binding->at ? or_arena_printf(binding->arena, "column %u: %s", binding->at,
+                                                       binding->reason)
+                                     : binding->reason;
+    or_entry_refuse(binding->entry, reason);
+    binding->entry->json = item_json(binding->item, binding->arena);
+    return binding->entry->json.data != NULL;
+}
+
+bool or_entry_bind(struct or_entry *entry, struct or_table *table, const struct or_item *item,
+                   struct or_arena *arena)
+{
+    entry->table = table;
+    struct binding binding = {.entry = entry, .table = table, .item = item, .arena = arena};
+    binding.values = or_arena_alloc(arena, (item->n_fields + 1) * sizeof *binding.values);
+    if (!binding.values) {
+        return false;
+    }
+    bind_fields(&binding);
+    order_values(&binding);
+    bind_key(&binding);
+    entry->record.values = binding.values;
+    entry->record.n_values = (uint16_t)binding.n_values;
+    return binding.reason ? refuse_record(&binding) : true;
+}
+
+/* ---- sorting ------------------------------------------------------------------------------- */
+
+static int compare_entries(const void *left, const void *right)
+{
+    const struct or_entry *a = *(struct or_entry *const *)left;
+    const struct or_entry *b = *(struct or_entry *const *)right;
+    if (a->table != b->table) {
+        return a->table < b->table ? -1 : 1;
+    }
+    if (a->prefix != b->prefix) {
+        return a->prefix < b->prefix ? -1 : 1;
+    }
+    int order = or_span_compare(a->record.key, b->record.key);
+    return order ? order : (a > b) - (a < b); /* entries lie in arrival order */
+}
+
+void or_entries_sort(struct or_entry **entries, size_t n)
+{
+    qsort(entries, n, sizeof *entries, compare_entries);
+}

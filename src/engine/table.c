@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "core/key.h"
+#include "core/order.h"
+#include "store/store.h"
+
+enum onerow_status or_store_open(const char *url, const struct onerow_store_options *options,
+                                 struct onerow_store **store, struct onerow_error *error)
+{
+    const struct onerow_store_type *type = or_store_type_of(url);
+    *store = NULL;
+    if (!type) {
+        struct or_buffer known;
+        struct or_buffer shown;
+        or_buffer_init(&known);
+        or_buffer_init(&shown);
+        or_store_list(&known);
+        or_url_mask(url, &shown);
+        enum onerow_status status =
+            or_fail(error, ONEROW_CONFIG, "store \"%s\" is not one of: %s", or_buffer_cstr(&shown),
+                    or_buffer_cstr(&known));
+        or_buffer_finish(&known);
+        or_buffer_finish(&shown);
+        return status;
+    }
+    struct onerow_store_options with_url = *options;
+    with_url.url = url;
+    if (!with_url.wait_ms) {
+        with_url.wait_ms = OR_WAIT_MS;
+    }
+    return type->open(&with_url, store, error);
+}
+
+/* `normalize` is for text; only now is it known what a key column without a configured type is. */
+static enum onerow_status check_normalize(const struct or_table *table, struct onerow_error *error)
+{
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        if (table->spec.key[k].normalize && table->table->key_types[k] != ONEROW_TYPE_TEXT) {
+            return or_fail(error, ONEROW_CONFIG,
+                           "table \"%s\": normalize is for text, and key column \"%s\" is %s",
+                           table->spec.name, table->spec.key[k].name,
+                           or_type_name(table->table->key_types[k]));
+        }
+    }
+    return ONEROW_OK;
+}
+
+/* Looks at the table; a missing one leaves table->table NULL. */
+static enum onerow_status look(struct or_table *table, struct onerow_error *error)
+{
+    enum onerow_status status =
+        table->store->type->table_open(table->store, &table->spec, &table->table, error);
+    status = status == ONEROW_OK ? check_normalize(table, error) : status;
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    table->name_lens = calloc(table->table->n_columns + 1, sizeof *table->name_lens);
+    if (!table->name_lens) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < table->table->n_columns; i++) {
+        table->name_lens[i] = strlen(table->table->columns[i].name);
+    }
+    return ONEROW_OK;
+}
+
+enum onerow_status or_table_open(const struct or_config_table *config,
+                                 const struct or_table_options *options, struct or_table **out,
+                                 struct onerow_error *error)
+{
+    *out = NULL;
+    struct or_table *table = calloc(1, sizeof *table);
+    if (!table) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
+    table->config = config;
+    table->spec = config->spec;
+    table->spec.compare_order = or_order_compare;
+    table->spec.want_ids = options->want_ids;
+    struct onerow_store_options store = {.wait_ms = options->wait_ms,
+                                         .read_only = options->read_only,
+                                         .may_create = options->may_create};
+    enum onerow_status status = or_store_open(config->store->url, &store, &table->store, error);
+    if (status == ONEROW_OK) {
+        status = look(table, error);
+    }
+    if (status == ONEROW_ABSENT) {
+        status = options->may_create ? ONEROW_OK : ONEROW_CONFIG;
+    }
+    if (status != ONEROW_OK) {
+        or_table_close(table);
+        return status;
+    }
+    *out = table;
+    return ONEROW_OK;
+}
+
+void or_table_close(struct or_table *table)
+{
+    if (!table) {
+        return;
+    }
+    if (table->store) {
+        table->store->type->table_close(table->table);
+        table->store->type->close(table->store);
+    }
+    free(table->name_lens);
+    free(table);
+}
+
+enum onerow_status or_table_create(struct or_table *table, const struct onerow_new_column *columns,
+                                   size_t n, char **sql, struct onerow_error *error)
+{
+    enum onerow_status status =
+        table->store->type->table_create(table->store, &table->spec, columns, n, sql, error);
+    return status == ONEROW_OK ? look(table, error) : status;
+}
+
+int or_table_column(const struct or_table *table, struct onerow_span name)
+{
+    for (size_t i = 0; i < table->table->n_columns; i++) {
+        if (table->name_lens[i] == name.len &&
+            memcmp(table->table->columns[i].name, name.data, name.len) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void or_value_json(const struct onerow_value *value, struct or_buffer *json)
+{
+    struct onerow_span text = {value->data, value->len};
+    switch ((enum onerow_kind)value->kind) {
+    case ONEROW_NULL: or_buffer_text(json, "null"); return;
+    case ONEROW_BOOL:
+    case ONEROW_NUMBER:
+    case ONEROW_JSON: or_buffer_span(json, text); return;
+    case ONEROW_TEXT:
+    case ONEROW_UNTYPED: or_buffer_json(json, text); return;
+    }
+}
+
+static void values_json(const struct or_table *table, const struct onerow_value *values, size_t n,
+                        struct or_buffer *json)
+{
+    or_buffer_char(json, '{');
+    for (size_t i = 0; i < n; i++) {
+        or_buffer_text(json, i ? "," : "");
+        or_buffer_json(json, or_span(table->table->columns[values[i].column].name));
+        or_buffer_char(json, ':');
+        or_value_json(&values[i], json);
+    }
+    or_buffer_char(json, '}');
+}
+
+void or_table_key_json(const struct or_table *table, const struct onerow_value *values,
+                       struct or_buffer *json)
+{
+    values_json(table, values, table->spec.n_key, json);
+}
+
+void or_table_record_json(const struct or_table *table, const struct onerow_record *record,
+                          struct or_buffer *json)
+{
+    values_json(table, record->values, record->n_values, json);
+}

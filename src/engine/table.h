@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An open table: its configuration, its store and what the store says of it.
+ */
+#ifndef OR_ENGINE_TABLE_H
+#define OR_ENGINE_TABLE_H
+
+#include "engine/config.h"
+#include "onerow/extend.h"
+
+#define OR_WAIT_MS 300000U /* --wait's default */
+
+struct or_table {
+    const struct or_config_table *config;
+    struct onerow_table_spec spec;    /* config's, with compare_order and want_ids set */
+    struct onerow_store *store;       /* owned */
+    struct onerow_store_table *table; /* owned; NULL while the table is missing */
+    size_t *name_lens;                /* of the columns' names; owned */
+};
+
+struct or_table_options {
+    bool read_only;   /* nothing will be written */
+    bool may_create;  /* the store and the table may be missing: or_table_create makes them */
+    bool want_ids;    /* outcomes carry ids */
+    uint64_t wait_ms; /* 0: OR_WAIT_MS */
+};
+
+/* Opens the store and looks at the table. With may_create a missing table is OK, and table->table
+ * is NULL. On failure nothing is left to close. `config` must outlive the table. */
+ONEROW_CHECKED enum onerow_status or_table_open(const struct or_config_table *config,
+                                                const struct or_table_options *options,
+                                                struct or_table **table,
+                                                struct onerow_error *error);
+void or_table_close(struct or_table *table); /* NULL is accepted */
+
+/* Makes the missing table (or finds that somebody else just did) and looks at it. *sql (may be NULL)
+ * is the statement that made it, the caller's (free); NULL when it was there. */
+ONEROW_CHECKED enum onerow_status or_table_create(struct or_table *table,
+                                                  const struct onerow_new_column *columns, size_t n,
+                                                  char **sql, struct onerow_error *error);
+
+/* Opens only a store, by URL. CONFIG: nothing here speaks that URL. */
+ONEROW_CHECKED enum onerow_status or_store_open(const char *url,
+                                                const struct onerow_store_options *options,
+                                                struct onerow_store **store,
+                                                struct onerow_error *error);
+
+/* The column of this name, or -1. */
+int or_table_column(const struct or_table *table, struct onerow_span name);
+
+/* The key columns of n_key leading values, as a JSON object. */
+void or_table_key_json(const struct or_table *table, const struct onerow_value *values,
+                       struct or_buffer *json);
+/* All values as a JSON object, in the columns' names. */
+void or_table_record_json(const struct or_table *table, const struct onerow_record *record,
+                          struct or_buffer *json);
+/* One value as JSON. */
+void or_value_json(const struct onerow_value *value, struct or_buffer *json);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One JSON text -> the fields of a record.
+ */
+#ifndef OR_INPUT_JSON_H
+#define OR_INPUT_JSON_H
+
+#include "input/input.h"
+
+/* What a parser keeps between records: its working memory. */
+struct or_json {
+    char *block; /* owned */
+    size_t used;
+    bool exhausted; /* a record asked for more than there may be */
+};
+
+ONEROW_CHECKED bool or_json_init(struct or_json *json);
+void or_json_finish(struct or_json *json);
+
+/* Fills the item as a RECORD or BAD one (bad_line counts within the text, from 1); its line is
+ * the caller's to set. `text` is only read. NOMEM is the only failure. */
+ONEROW_CHECKED enum onerow_status or_json_parse(struct or_json *json, struct onerow_span text,
+                                                struct or_arena *arena, struct or_item *item);
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Finding a table by its configured place, and making one with its unique index.
+ *
+ * Types of a table made here. Key columns whose canonical form is text (decimal, date,
+ * timestamp, uuid) are declared "DECIMAL TEXT", "DATE TEXT", …: text affinity by SQLite's
+ * rules, so that the store's equality is that of the canonical form, and a name by which
+ * later runs know the type again.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "store/store_sqlite.h"
+
+/* ---- places ------------------------------------------------------------------ */
+
+/* Reads one part of a location, quoted or plain; the rest, or NULL when it is no part. */
+static const char *read_part(const char *at, struct or_arena *arena, const char **part)
+{
+    struct or_buffer text;
+    or_buffer_init(&text);
+    bool quoted = *at == '"';
+    at += quoted;
+    while (*at && (quoted || *at != '.')) {
+        if (quoted && *at == '"') {
+            if (at[1] != '"') {
+                break;
+            }
+            at++;
+        }
+        or_buffer_char(&text, *at++);
+    }
+    bool closed = !quoted || *at++ == '"';
+    *part = or_arena_copy(arena, or_buffer_view(&text)).data;
+    bool good = closed && text.len > 0 && !text.failed && *part;
+    or_buffer_finish(&text);
+    return good ? at : NULL;
+}
+
+/* Whether the schema (NULL: any) has such a table; *found receives the schema's own name. */
+static bool has_table(struct or_sqlite_store *store, const char *schema, const char *name,
+                      struct or_arena *arena, const char **found)
+{
+    sqlite3_stmt *stmt = NULL;
+    const char *sql = "SELECT schema FROM pragma_table_list WHERE name = ?1 COLLATE NOCASE AND "
+                      "(?2 IS NULL OR schema = ?2 COLLATE NOCASE) ORDER BY schema <> 'main'";
+    if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
+        return false;
+    }
+    sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);
+    bool there = sqlite3_step(stmt) == SQLITE_ROW;
+    if (there) {
+        *found = or_arena_copy(arena, or_span((const char *)sqlite3_column_text(stmt, 0))).data;
+    }
+    sqlite3_finalize(stmt);
+    return there && *found;
+}
+
+static bool has_schema(struct or_sqlite_store *store, const char *schema)
+{
+    const char *name = NULL;
+    for (int i = 0; (name = sqlite3_db_name(store->db, i)); i++) {
+        if (or_ascii_equal_fold(or_span(name), or_span(schema))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum onerow_status or_sqlite_locate(struct or_sqlite_store *store, const char *location,
+                                    struct or_arena *arena, const char **schema, const char **name,
+                                    struct onerow_error *error)
+{
+    *schema = "main";
+    *name = location;
+    if (has_table(store, NULL, location, arena, schema)) {
+        return ONEROW_OK; /* the location as a whole is a name, dots and all */
+    }
+    const char *first = NULL;
+    const char *second = NULL;
+    const char *rest = read_part(location, arena, &first);
+    if (rest && *rest == '.') {
+        rest = read_part(rest + 1, arena, &second);
+    }
+    if (!rest || *rest) {
+        return or_fail(error, ONEROW_CONFIG,
+                       "table \"%s\": not a name; write NAME, SCHEMA.NAME or \"SCHEMA\".\"NAME\"",
+                       location);
+    }
+    if (second && !has_schema(store, first)) {
+        if (location[0] != '"') {
+            return ONEROW_OK; /* a plain name with a dot in it */
+        }
+        return or_fail(error, ONEROW_CONFIG, "%s: there is no schema \"%s\"", store->path, first);
+    }
+    *name = second ? second : first;
+    *schema = second ? first : "main";
+    has_table(store, second ? first : NULL, *name, arena, schema);
+    return ONEROW_OK;
+}
+
+/* ---- making ------------------------------------------------------------------ */
+
+static const char *declare(enum onerow_type type, bool in_key)
+{
+    switch (type) {
+    case ONEROW_TYPE_INT: return "INTEGER";
+    case ONEROW_TYPE_DECIMAL: return in_key ? "DECIMAL TEXT" : "NUMERIC";
+    case ONEROW_TYPE_BOOL: return "BOOLEAN";
+    case ONEROW_TYPE_DATE: return in_key ? "DATE TEXT" : "DATE";
+    case ONEROW_TYPE_TIMESTAMP: return in_key ? "TIMESTAMP TEXT" : "TIMESTAMP";
+    case ONEROW_TYPE_UUID: return in_key ? "UUID TEXT" : "UUID";
+    case ONEROW_TYPE_JSON: return "JSON";
+    case ONEROW_TYPE_TEXT:
+    case ONEROW_TYPE_UNKNOWN: break;
+    }
+    return "TEXT";
+}
+
+static const struct onerow_key_column *key_column(const struct onerow_table_spec *spec,
+                                                  struct onerow_span name)
+{
+    for (size_t i = 0; i < spec->n_key; i++) {
+        if (or_span_is(name, spec->key[i].name)) {
+            return &spec->key[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_column(struct or_buffer *sql, const struct onerow_table_spec *spec,
+                       const struct onerow_new_column *column, struct or_arena *arena)
+{
+    const struct onerow_key_column *key = key_column(spec, column->name);
+    enum onerow_type type = key && key->type != ONEROW_TYPE_UNKNOWN ? key->type : column->type;
+    const char *name = or_arena_copy(arena, column->name).data;
+    or_sqlite_quote(sql, name ? name : "");
+    or_buffer_printf(sql, " %s%s", declare(type, key != NULL),
+                     key && !key->nulls_equal ? " NOT NULL" : "");
+}
+
+static void table_sql(struct or_buffer *sql, const struct onerow_table_spec *spec,
+                      const char *schema, const char *name,
+                      const struct onerow_new_column *columns, size_t n, struct or_arena *arena)
+{
+    or_buffer_text(sql, "CREATE TABLE ");
+    or_sqlite_quote(sql, schema);
+    or_buffer_char(sql, '.');
+    or_sqlite_quote(sql, name);
+    for (size_t i = 0; i < n; i++) {
+        or_buffer_text(sql, i ? ", " : " (");
+        add_column(sql, spec, &columns[i], arena);
+    }
+    if (spec->touch_column && !key_column(spec, or_span(spec->touch_column))) {
+        bool given = false;
+        for (size_t i = 0; i < n; i++) {
+            given |= or_span_is(columns[i].name, spec->touch_column);
+        }
+        if (!given) {
+            or_buffer_text(sql, ", ");
+            or_sqlite_quote(sql, spec->touch_column);
+            or_buffer_text(sql, " TIMESTAMP");
+        }
+    }
+    or_buffer_text(sql, ");");
+}
+
+void or_sqlite_index_sql(struct or_buffer *sql, const char *schema, const char *name,
+                         const struct onerow_key_column *key, size_t n, const bool *nullable)
+{
+    struct or_buffer index;
+    or_buffer_init(&index);
+    or_buffer_printf(&index, "onerow_%s_key", name);
+    or_buffer_text(sql, "CREATE UNIQUE INDEX ");
+    or_sqlite_quote(sql, schema);
+    or_buffer_char(sql, '.');
+    or_sqlite_quote(sql, or_buffer_cstr(&index));
+    or_buffer_text(sql, " ON ");
+    or_sqlite_quote(sql, name);
+    or_buffer_text(sql, " (");
+    for (size_t i = 0; i < n; i++) {
+        or_buffer_text(sql, i ? ", " : "");
+        or_sqlite_quote(sql, key[i].name);
+        if (key[i].nulls_equal && nullable[i]) {
+            or_buffer_text(sql, " IS NULL, ifnull(");
+            or_sqlite_quote(sql, key[i].name);
+            or_buffer_text(sql, ", 0)");
+        }
+    }
+    or_buffer_text(sql, ");");
+    or_buffer_finish(&index);
+}
+
+static enum onerow_status execute(struct or_sqlite_store *store, const char *sql,
+                                  struct onerow_error *error)
+{
+    int code = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+    if (code == SQLITE_OK) {
+        return ONEROW_OK;
+    }
+    enum onerow_status status = or_sqlite_fail(store, code, "making the table", error);
+    return status == ONEROW_REJECTED
+               ? or_fail(error, ONEROW_CONFIG, "%s: %s\n  the statement was: %s", store->path,
+                         sqlite3_errmsg(store->db), sql)
+               : status;
+}
+
+/* Within a transaction: the table is still missing, so make it. */
+static enum onerow_status make(struct or_sqlite_store *store, const struct onerow_table_spec *spec,
+                               const struct onerow_new_column *columns, size_t n,
+                               struct or_arena *arena, struct or_buffer *sql,
+                               struct onerow_error *error)
+{
+    const char *schema = NULL;
+    const char *name = NULL;
+    enum onerow_status status = or_sqlite_locate(store, spec->location, arena, &schema, &name, error);
+    const char *found = NULL;
+    if (status != ONEROW_OK || has_table(store, schema, name, arena, &found)) {
+        return status;
+    }
+    bool nullable[ONEROW_KEY_COLUMNS_MAX];
+    for (size_t i = 0; i < spec->n_key; i++) {
+        nullable[i] = spec->key[i].nulls_equal;
+    }
+    table_sql(sql, spec, schema, name, columns, n, arena);
+    or_buffer_char(sql, '\n');
+    or_sqlite_index_sql(sql, schema, name, spec->key, spec->n_key, nullable);
+    if (sql->failed) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
+    return execute(store, or_buffer_cstr(sql), error);
+}
+
+enum onerow_status or_sqlite_table_create(struct onerow_store *base,
+                                          const struct onerow_table_spec *spec,
+                                          const struct onerow_new_column *columns, size_t n,
+                                          char **sql, struct onerow_error *error)
+{
+    struct or_sqlite_store *store = or_sqlite_store_of(base);
+    struct or_arena arena;
+    struct or_buffer text;
+    or_arena_init(&arena);
+    or_buffer_init(&text);
+    enum onerow_status status = base->type->begin(base, NULL, error);
+    if (status == ONEROW_OK) {
+        status = make(store, spec, columns, n, &arena, &text, error);
+        if (status == ONEROW_OK) {
+            status = base->type->commit(base, error);
+        }
+        base->type->rollback(base);
+    }
+    if (sql) {
+        *sql = status == ONEROW_OK && text.len ? or_buffer_steal(&text) : NULL;
+    }
+    or_buffer_finish(&text);
+    or_arena_finish(&arena);
+    return status;
+}

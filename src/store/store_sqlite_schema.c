@@ -1,0 +1,791 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Looking at a table: its columns, its id, and whether its unique index keeps one row per
+ * key by the same equality as the canonical form k1.
+ *
+ * Pairs that agree (docs/STORES.md shows the table):
+ *
+ *   key type                        column                          stored as
+ *   text                            TEXT affinity, BINARY           the text
+ *   int                             INTEGER or NUMERIC affinity     64-bit integer
+ *   bool                            INTEGER or NUMERIC affinity     0 or 1
+ *   decimal, date, timestamp, uuid  declared "DECIMAL TEXT", …,     canonical text
+ *                                   BINARY
+ *
+ * Everything else is refused: a NOCASE or RTRIM index joins keys that differ, NUMERIC
+ * columns hold decimals as doubles, untyped columns keep 1 and '1' apart, and a plain
+ * TEXT column may already hold '2024-01-01 00:00:00', which as a timestamp is the key
+ * that would be stored as '2024-01-01T00:00:00Z' beside it.
+ *
+ * The last word has SQLite: the upsert is prepared with the conflict target, and a target
+ * without a matching unique index, or with a partial one, is an error there.
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "store/store_sqlite.h"
+
+/* ---- types ------------------------------------------------------------------- */
+
+static bool mentions(const char *declared, const char *word)
+{
+    return strcasestr(declared, word) != NULL;
+}
+
+/* https://sqlite.org/datatype3.html, section 3.1: the rules in their order. */
+static enum or_affinity affinity_of(const char *declared, bool strict)
+{
+    if (strict && strcasecmp(declared, "ANY") == 0) {
+        return OR_AFFINITY_BLOB;
+    }
+    if (mentions(declared, "INT")) {
+        return OR_AFFINITY_INTEGER;
+    }
+    if (mentions(declared, "CHAR") || mentions(declared, "CLOB") || mentions(declared, "TEXT")) {
+        return OR_AFFINITY_TEXT;
+    }
+    if (mentions(declared, "BLOB") || !*declared) {
+        return OR_AFFINITY_BLOB;
+    }
+    if (mentions(declared, "REAL") || mentions(declared, "FLOA") || mentions(declared, "DOUB")) {
+        return OR_AFFINITY_REAL;
+    }
+    return OR_AFFINITY_NUMERIC;
+}
+
+static bool begins(const char *declared, const char *word)
+{
+    size_t len = strlen(word);
+    return strncasecmp(declared, word, len) == 0 && !isalpha((unsigned char)declared[len]);
+}
+
+static enum onerow_type type_of(const char *declared, enum or_affinity affinity)
+{
+    if (begins(declared, "BOOL") || begins(declared, "BOOLEAN")) {
+        return ONEROW_TYPE_BOOL;
+    }
+    if (begins(declared, "DECIMAL") || begins(declared, "NUMERIC")) {
+        return ONEROW_TYPE_DECIMAL;
+    }
+    if (begins(declared, "DATE")) {
+        return ONEROW_TYPE_DATE;
+    }
+    if (begins(declared, "TIMESTAMP") || begins(declared, "DATETIME") ||
+        begins(declared, "TIMESTAMPTZ")) {
+        return ONEROW_TYPE_TIMESTAMP;
+    }
+    if (begins(declared, "UUID")) {
+        return ONEROW_TYPE_UUID;
+    }
+    if (begins(declared, "JSON") || begins(declared, "JSONB")) {
+        return ONEROW_TYPE_JSON;
+    }
+    if (affinity == OR_AFFINITY_INTEGER) {
+        return ONEROW_TYPE_INT;
+    }
+    return affinity == OR_AFFINITY_TEXT ? ONEROW_TYPE_TEXT : ONEROW_TYPE_UNKNOWN;
+}
+
+/* ---- columns ----------------------------------------------------------------- */
+
+enum { XINFO_NAME = 1, XINFO_TYPE, XINFO_NOTNULL, XINFO_DEFAULT, XINFO_PK, XINFO_HIDDEN };
+
+struct look {
+    struct or_sqlite_store *store;
+    struct or_sqlite_table *table;
+    struct onerow_column *columns;
+    struct onerow_error *error;
+    bool without_rowid;
+    int pk_columns;   /* of the primary key */
+    int pk_column;    /* the last one seen of them */
+    bool rowid_alias; /* that column is the rowid */
+};
+
+static const char *keep(struct look *look, const char *text)
+{
+    return or_arena_copy(&look->table->arena, or_span(text ? text : "")).data;
+}
+
+static const char *why_not_writable(int hidden)
+{
+    switch (hidden) {
+    case 0: return NULL;
+    case 2:
+    case 3: return "is a generated column";
+    default: return "is a hidden column";
+    }
+}
+
+static void look_at_column(struct look *look, sqlite3_stmt *row, size_t at)
+{
+    struct or_sqlite_table *table = look->table;
+    struct onerow_column *column = &look->columns[at];
+    column->name = keep(look, (const char *)sqlite3_column_text(row, XINFO_NAME));
+    column->declared = keep(look, (const char *)sqlite3_column_text(row, XINFO_TYPE));
+    table->affinity[at] = affinity_of(column->declared, table->strict);
+    column->type = type_of(column->declared, table->affinity[at]);
+    int hidden = sqlite3_column_int(row, XINFO_HIDDEN);
+    column->not_writable = why_not_writable(hidden);
+    bool in_pk = sqlite3_column_int(row, XINFO_PK) > 0;
+    if (in_pk) {
+        look->pk_columns++;
+        look->pk_column = (int)at;
+        look->rowid_alias =
+            !look->without_rowid && strcasecmp(column->declared, "INTEGER") == 0;
+    }
+    bool notnull = sqlite3_column_int(row, XINFO_NOTNULL) || (in_pk && look->without_rowid);
+    table->nullable[at] = !notnull;
+    column->required = notnull && hidden == 0 &&
+                       sqlite3_column_type(row, XINFO_DEFAULT) == SQLITE_NULL;
+}
+
+/* The rowid fills itself in, so a rowid alias is never required. */
+static void free_rowid_alias(struct look *look)
+{
+    look->rowid_alias = look->rowid_alias && look->pk_columns == 1;
+    if (look->rowid_alias) {
+        look->columns[look->pk_column].required = false;
+        look->table->nullable[look->pk_column] = false;
+    }
+}
+
+static enum onerow_status look_at_columns(struct look *look)
+{
+    struct or_sqlite_table *table = look->table;
+    look->columns = or_arena_alloc(&table->arena, ONEROW_COLUMNS_MAX * sizeof *look->columns);
+    table->affinity = or_arena_alloc(&table->arena, ONEROW_COLUMNS_MAX * sizeof *table->affinity);
+    table->nullable = or_arena_alloc(&table->arena, ONEROW_COLUMNS_MAX * sizeof *table->nullable);
+    if (!look->columns || !table->affinity || !table->nullable) {
+        return or_fail(look->error, ONEROW_NOMEM, "out of memory");
+    }
+    sqlite3_stmt *stmt = NULL;
+    enum onerow_status status = or_sqlite_prepare(
+        look->store, "SELECT * FROM pragma_table_xinfo(?1, ?2)", &stmt, look->error);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    sqlite3_bind_text(stmt, 1, table->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, table->schema, -1, SQLITE_STATIC);
+    size_t n = 0;
+    int code = SQLITE_ROW;
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW && n < ONEROW_COLUMNS_MAX) {
+        look_at_column(look, stmt, n++);
+    }
+    if (code != SQLITE_DONE && code != SQLITE_ROW) {
+        status = or_sqlite_fail(look->store, code, "reading the table's columns", look->error);
+    }
+    sqlite3_finalize(stmt);
+    free_rowid_alias(look);
+    table->base.columns = look->columns;
+    table->base.n_columns = n;
+    return status;
+}
+
+static int find_column(const struct or_sqlite_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->base.n_columns; i++) {
+        if (strcmp(table->base.columns[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* Whether it is a table at all, and which kind. ABSENT: there is none. */
+static enum onerow_status look_at_kind(struct look *look)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum onerow_status status = or_sqlite_prepare(
+        look->store,
+        "SELECT type, wr, strict FROM pragma_table_list WHERE schema = ?1 AND name = ?2 COLLATE NOCASE",
+        &stmt, look->error);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    sqlite3_bind_text(stmt, 1, look->table->schema, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, look->table->name, -1, SQLITE_STATIC);
+    int code = sqlite3_step(stmt);
+    if (code == SQLITE_DONE) {
+        status = or_fail(look->error, ONEROW_ABSENT,
+                         "%s: there is no table \"%s\"\n  onerow put --create-table makes it",
+                         look->store->path, look->table->name);
+    } else if (code != SQLITE_ROW) {
+        status = or_sqlite_fail(look->store, code, "reading the schema", look->error);
+    } else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "table") != 0) {
+        status = or_fail(look->error, ONEROW_CONFIG, "%s: \"%s\" is a %s; name a table",
+                         look->store->path, look->table->name, sqlite3_column_text(stmt, 0));
+    } else {
+        look->without_rowid = sqlite3_column_int(stmt, 1);
+        look->table->strict = sqlite3_column_int(stmt, 2);
+    }
+    sqlite3_finalize(stmt);
+    return status;
+}
+
+/* ---- the row's id ------------------------------------------------------------ */
+
+static void choose_id(struct look *look)
+{
+    struct or_sqlite_table *table = look->table;
+    struct or_buffer sql;
+    or_buffer_init(&sql);
+    or_buffer_text(&sql, "r.");
+    if (look->pk_columns == 1) {
+        or_sqlite_quote(&sql, look->columns[look->pk_column].name);
+        table->id_is_rowid = look->rowid_alias;
+        table->id_sql = keep(look, or_buffer_cstr(&sql));
+    } else if (!look->without_rowid) {
+        static const char *const names[] = {"rowid", "_rowid_", "oid"};
+        for (size_t i = 0; i < 3 && !table->id_sql; i++) {
+            bool shadowed = false;
+            for (size_t c = 0; c < table->base.n_columns; c++) {
+                shadowed |= strcasecmp(table->base.columns[c].name, names[i]) == 0;
+            }
+            if (!shadowed) {
+                or_buffer_text(&sql, names[i]);
+                table->id_is_rowid = true;
+                table->id_sql = keep(look, or_buffer_cstr(&sql));
+            }
+        }
+    }
+    or_buffer_finish(&sql);
+}
+
+/* ---- the key ----------------------------------------------------------------- */
+
+static bool text_in_canonical_form(enum onerow_type type)
+{
+    return type == ONEROW_TYPE_DECIMAL || type == ONEROW_TYPE_DATE ||
+           type == ONEROW_TYPE_TIMESTAMP || type == ONEROW_TYPE_UUID;
+}
+
+/* NULL when the pair agrees, else why it does not (a clause behind the column's name). */
+static const char *disagreement(const struct or_sqlite_table *table, size_t column,
+                                enum onerow_type type)
+{
+    enum or_affinity affinity = table->affinity[column];
+    const struct onerow_column *shown = &table->base.columns[column];
+    switch (type) {
+    case ONEROW_TYPE_TEXT:
+        return affinity == OR_AFFINITY_TEXT
+                   ? NULL
+                   : "does not hold text as it is: SQLite keeps '1' and 1 apart there, or joins "
+                     "'1' and '1.0'";
+    case ONEROW_TYPE_INT:
+    case ONEROW_TYPE_BOOL:
+        return affinity == OR_AFFINITY_INTEGER || affinity == OR_AFFINITY_NUMERIC
+                   ? NULL
+                   : "does not hold whole numbers as numbers";
+    default: break;
+    }
+    if (text_in_canonical_form(type) && affinity == OR_AFFINITY_TEXT && shown->type == type) {
+        return NULL;
+    }
+    if (type == ONEROW_TYPE_DECIMAL && affinity != OR_AFFINITY_TEXT) {
+        return "holds decimals as doubles: two that differ only behind the 15th digit become one";
+    }
+    return "compares by spelling: one value may be there in another spelling already";
+}
+
+static const char *marker_of(enum onerow_type type)
+{
+    switch (type) {
+    case ONEROW_TYPE_DECIMAL: return "DECIMAL TEXT";
+    case ONEROW_TYPE_DATE: return "DATE TEXT";
+    case ONEROW_TYPE_TIMESTAMP: return "TIMESTAMP TEXT";
+    case ONEROW_TYPE_UUID: return "UUID TEXT";
+    case ONEROW_TYPE_INT: return "INTEGER";
+    case ONEROW_TYPE_BOOL: return "BOOLEAN";
+    default: return "TEXT";
+    }
+}
+
+static const char *type_word(enum onerow_type type)
+{
+    static const char *const words[] = {
+        [ONEROW_TYPE_UNKNOWN] = "unknown", [ONEROW_TYPE_TEXT] = "text",
+        [ONEROW_TYPE_INT] = "int",         [ONEROW_TYPE_DECIMAL] = "decimal",
+        [ONEROW_TYPE_BOOL] = "bool",       [ONEROW_TYPE_DATE] = "date",
+        [ONEROW_TYPE_TIMESTAMP] = "timestamp", [ONEROW_TYPE_UUID] = "uuid",
+        [ONEROW_TYPE_JSON] = "json"};
+    return words[type];
+}
+
+static enum onerow_status resolve_key_column(struct look *look, size_t i)
+{
+    struct or_sqlite_table *table = look->table;
+    const struct onerow_key_column *key = &table->spec.key[i];
+    int column = find_column(table, key->name);
+    if (column < 0) {
+        return or_fail(look->error, ONEROW_CONFIG, "table \"%s\" has no column \"%s\" for its key",
+                       table->name, key->name);
+    }
+    const struct onerow_column *shown = &look->columns[column];
+    if (shown->not_writable) {
+        return or_fail(look->error, ONEROW_CONFIG,
+                       "table \"%s\": key column \"%s\" %s; a key must be written", table->name,
+                       key->name, shown->not_writable);
+    }
+    enum onerow_type type = key->type == ONEROW_TYPE_UNKNOWN ? shown->type : key->type;
+    bool store_rules = table->spec.store_key_equality;
+    if (store_rules && (type == ONEROW_TYPE_UNKNOWN || type == ONEROW_TYPE_JSON)) {
+        type = ONEROW_TYPE_TEXT;
+    }
+    const char *why = store_rules ? NULL : disagreement(table, (size_t)column, type);
+    if (why) {
+        return or_fail(look->error, ONEROW_CONFIG,
+                       "table \"%s\": key column \"%s\" (%s) as %s: it %s\n  declare it %s, give "
+                       "the key another type (\"%s:text\"), or accept SQLite's own equality with "
+                       "`key_equality: store` in onerow.yaml",
+                       table->name, key->name, *shown->declared ? shown->declared : "no type",
+                       type_word(type), why, marker_of(type), key->name);
+    }
+    table->base.key[i] = (uint16_t)column;
+    table->base.key_types[i] = type;
+    return ONEROW_OK;
+}
+
+static enum onerow_status resolve_key(struct look *look)
+{
+    for (size_t i = 0; i < look->table->spec.n_key; i++) {
+        enum onerow_status status = resolve_key_column(look, i);
+        if (status != ONEROW_OK) {
+            return status;
+        }
+    }
+    return ONEROW_OK;
+}
+
+static bool null_is_a_key(const struct or_sqlite_table *table, size_t i)
+{
+    return table->spec.key[i].nulls_equal && table->nullable[table->base.key[i]];
+}
+
+static void build_target(struct look *look)
+{
+    struct or_sqlite_table *table = look->table;
+    const char *binary = table->spec.store_key_equality ? "" : " COLLATE BINARY";
+    struct or_buffer sql;
+    or_buffer_init(&sql);
+    for (size_t i = 0; i < table->spec.n_key; i++) {
+        or_buffer_text(&sql, i ? ", " : "");
+        or_sqlite_quote(&sql, table->spec.key[i].name);
+        if (null_is_a_key(table, i)) {
+            or_buffer_text(&sql, " IS NULL, ifnull(");
+            or_sqlite_quote(&sql, table->spec.key[i].name);
+            or_buffer_text(&sql, ", 0)");
+        } else {
+            or_buffer_text(&sql, binary);
+        }
+    }
+    table->target = keep(look, or_buffer_cstr(&sql));
+    or_buffer_finish(&sql);
+}
+
+/* Written so that the unique index answers it, expression indexes included. */
+static void build_match(struct look *look)
+{
+    struct or_sqlite_table *table = look->table;
+    const char *binary = table->spec.store_key_equality ? "" : " COLLATE BINARY";
+    struct or_buffer name;
+    struct or_buffer sql;
+    or_buffer_init(&name);
+    or_buffer_init(&sql);
+    for (size_t i = 0; i < table->spec.n_key; i++) {
+        unsigned at = (unsigned)i + 1;
+        or_buffer_clear(&name);
+        or_buffer_text(&name, "r.");
+        or_sqlite_quote(&name, table->spec.key[i].name);
+        const char *column = or_buffer_cstr(&name);
+        or_buffer_text(&sql, i ? " AND " : "");
+        if (null_is_a_key(table, i)) {
+            or_buffer_printf(&sql,
+                             "(%s IS NULL) = (?%u IS NULL) AND ifnull(%s, 0) = ifnull(?%u, 0) "
+                             "AND %s IS ?%u%s",
+                             column, at, column, at, column, at, binary);
+        } else {
+            or_buffer_printf(&sql, "%s = ?%u%s", column, at, binary);
+        }
+    }
+    table->match = keep(look, or_buffer_cstr(&sql));
+    or_buffer_finish(&name);
+    or_buffer_finish(&sql);
+}
+
+/* ---- the index --------------------------------------------------------------- */
+
+/* Whether SQLite takes the conflict target: then a valid, full unique index stands behind it. */
+static bool enforced(struct look *look)
+{
+    const struct or_sqlite_table *table = look->table;
+    struct or_buffer sql;
+    sqlite3_stmt *stmt = NULL;
+    or_buffer_init(&sql);
+    or_buffer_printf(&sql, "INSERT INTO %s (", table->quoted);
+    for (size_t i = 0; i < table->spec.n_key; i++) {
+        or_buffer_text(&sql, i ? ", " : "");
+        or_sqlite_quote(&sql, table->spec.key[i].name);
+    }
+    or_buffer_text(&sql, ") VALUES (NULL");
+    for (size_t i = 1; i < table->spec.n_key; i++) {
+        or_buffer_text(&sql, ", NULL");
+    }
+    or_buffer_printf(&sql, ") ON CONFLICT (%s) DO NOTHING", table->target);
+    int code = sqlite3_prepare_v2(look->store->db, or_buffer_cstr(&sql), -1, &stmt, NULL);
+    sqlite3_finalize(stmt);
+    or_buffer_finish(&sql);
+    return code == SQLITE_OK;
+}
+
+/* A unique index on exactly the key's columns that SQLite did not take, and why. */
+static char *rejected_index(struct look *look)
+{
+    static const char sql[] =
+        "SELECT l.name, l.partial, (SELECT group_concat(DISTINCT x.coll) FROM "
+        "pragma_index_xinfo(l.name, ?2) AS x WHERE x.key AND x.coll <> 'BINARY') "
+        "FROM pragma_index_list(?1, ?2) AS l WHERE l.\"unique\" AND NOT EXISTS (SELECT 1 FROM "
+        "pragma_index_xinfo(l.name, ?2) AS x WHERE x.key AND x.name NOT IN (SELECT value FROM "
+        "json_each(?3))) AND (SELECT count(*) FROM pragma_index_xinfo(l.name, ?2) AS x WHERE x.key) "
+        "= json_array_length(?3)";
+    sqlite3_stmt *stmt = NULL;
+    struct or_buffer names;
+    or_buffer_init(&names);
+    for (size_t i = 0; i < look->table->spec.n_key; i++) {
+        or_buffer_char(&names, i ? ',' : '[');
+        or_buffer_json(&names, or_span(look->table->spec.key[i].name));
+    }
+    or_buffer_char(&names, ']');
+    char *why = NULL;
+    if (sqlite3_prepare_v2(look->store->db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, look->table->schema, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 3, or_buffer_cstr(&names), -1, SQLITE_STATIC);
+        if (sqlite3_step(stmt) == SQLITE_ROW) {
+            const unsigned char *name = sqlite3_column_text(stmt, 0);
+            const unsigned char *collations = sqlite3_column_text(stmt, 2);
+            why = sqlite3_column_int(stmt, 1)
+                      ? or_arena_printf(&look->table->arena,
+                                        "index \"%s\" is partial: a row outside its WHERE has no "
+                                        "unique key",
+                                        name)
+                      : or_arena_printf(&look->table->arena,
+                                        "index \"%s\" compares with %s: it takes keys that differ "
+                                        "for one",
+                                        name, collations ? (const char *)collations : "other rules");
+        }
+    }
+    sqlite3_finalize(stmt);
+    or_buffer_finish(&names);
+    return why;
+}
+
+/* Which of the key's columns may be NULL, for an index to be suggested. */
+static void nullable_keys(const struct or_sqlite_table *table, bool nullable[])
+{
+    for (size_t i = 0; i < table->spec.n_key; i++) {
+        nullable[i] = table->nullable[table->base.key[i]];
+    }
+}
+
+static enum onerow_status refuse_unenforced(struct look *look)
+{
+    const struct or_sqlite_table *table = look->table;
+    const char *why = rejected_index(look);
+    bool nullable[ONEROW_KEY_COLUMNS_MAX];
+    struct or_buffer sql;
+    or_buffer_init(&sql);
+    nullable_keys(table, nullable);
+    or_sqlite_index_sql(&sql, table->schema, table->name, table->spec.key, table->spec.n_key,
+                        nullable);
+    enum onerow_status status = or_fail(
+        look->error, ONEROW_CONFIG,
+        "%s: nothing keeps table \"%s\" at one row per key%s%s\n  run: sqlite3 %s '%s'\n  (if that "
+        "fails, there are duplicates already: onerow audit lists them)\n  or name the weaker promise "
+        "in onerow.yaml: `unenforced: accept`%s",
+        look->store->path, table->name, why ? ": " : "", why ? why : "", look->store->path,
+        or_buffer_cstr(&sql), why ? ", or `key_equality: store`" : "");
+    or_buffer_finish(&sql);
+    return status;
+}
+
+/* The next token of SQL: a word, or one other character; quotes and comments are passed over. */
+static const char *next_token(const char *at, const char **end)
+{
+    for (;;) {
+        at += strspn(at, " \t\r\n\f");
+        if (strncmp(at, "--", 2) == 0) {
+            at += strcspn(at, "\n");
+        } else if (strncmp(at, "/*", 2) == 0) {
+            const char *close = strstr(at + 2, "*/");
+            at = close ? close + 2 : at + strlen(at);
+        } else if (*at && strchr("'\"`[", *at)) {
+            const char *close = strchr(at + 1, *at == '[' ? ']' : *at);
+            at = close ? close + 1 : at + strlen(at);
+        } else {
+            break;
+        }
+    }
+    *end = at;
+    while (isalnum((unsigned char)**end) || **end == '_') {
+        (*end)++;
+    }
+    *end += *end == at && *at;
+    return at;
+}
+
+/* Whether the table was declared with UNIQUE … ON CONFLICT REPLACE, which deletes other rows. */
+static bool declares_replace(const char *sql)
+{
+    static const char *const words[] = {"ON", "CONFLICT", "REPLACE"};
+    size_t matched = 0;
+    const char *end = sql;
+    for (const char *at = next_token(sql, &end); *at && matched < 3; at = next_token(end, &end)) {
+        size_t len = (size_t)(end - at);
+        bool hit = strlen(words[matched]) == len && strncasecmp(at, words[matched], len) == 0;
+        matched = hit ? matched + 1 : (len == 2 && strncasecmp(at, "ON", 2) == 0);
+    }
+    return matched == 3;
+}
+
+static enum onerow_status refuse_replace(struct look *look)
+{
+    struct or_buffer sql;
+    sqlite3_stmt *stmt = NULL;
+    or_buffer_init(&sql);
+    or_buffer_text(&sql, "SELECT sql FROM ");
+    or_sqlite_quote(&sql, look->table->schema);
+    or_buffer_text(&sql, ".sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE");
+    enum onerow_status status =
+        or_sqlite_prepare(look->store, or_buffer_cstr(&sql), &stmt, look->error);
+    or_buffer_finish(&sql);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
+    if (sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_text(stmt, 0) &&
+        declares_replace((const char *)sqlite3_column_text(stmt, 0))) {
+        status = or_fail(look->error, ONEROW_CONFIG,
+                         "%s: table \"%s\" declares ON CONFLICT REPLACE: writing one row deletes "
+                         "others, acknowledged ones too\n  make the table anew without it",
+                         look->store->path, look->table->name);
+    }
+    sqlite3_finalize(stmt);
+    return status;
+}
+
+/* Whether an index begins with a column of the key, so that a look-up need not read the table. */
+static bool look_up_is_indexed(struct look *look)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool indexed = look->rowid_alias && look->pk_column == look->table->base.key[0];
+    if (sqlite3_prepare_v2(look->store->db,
+                           "SELECT 1 FROM pragma_index_list(?1, ?2) AS l, "
+                           "pragma_index_info(l.name, ?2) AS i WHERE i.seqno = 0 AND i.cid = ?3",
+                           -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, look->table->schema, -1, SQLITE_STATIC);
+        for (size_t i = 0; i < look->table->spec.n_key && !indexed; i++) {
+            sqlite3_bind_int(stmt, 3, look->table->base.key[i]);
+            indexed = sqlite3_step(stmt) == SQLITE_ROW;
+            sqlite3_reset(stmt);
+        }
+    }
+    sqlite3_finalize(stmt);
+    return indexed;
+}
+
+static enum onerow_status decide_promise(struct look *look)
+{
+    struct onerow_store_table *base = &look->table->base;
+    base->guarantees = ONEROW_TRANSACTIONS | ONEROW_DURABLE | ONEROW_SEQUENTIAL | ONEROW_EXCLUSIVE;
+    if (enforced(look)) {
+        base->guarantees |= ONEROW_ENFORCED;
+        base->promise = look->table->spec.store_key_equality
+                            ? "exactly one row per key, always, by SQLite's own equality: its "
+                              "unique index refuses a second one"
+                            : "exactly one row per key, always: the unique index refuses a second "
+                              "one; an acknowledged write is durable";
+        return ONEROW_OK;
+    }
+    if (!look->table->spec.accept_unenforced) {
+        return refuse_unenforced(look);
+    }
+    base->promise = "exactly one row per key among cooperating writers (unenforced: accept); rows "
+                    "of others are found by onerow audit";
+    if (!look_up_is_indexed(look)) {
+        base->advice = "no index begins with a key column: every record reads the whole table";
+    }
+    return ONEROW_OK;
+}
+
+/* ---- order and touch --------------------------------------------------------- */
+
+static enum onerow_status resolve_order(struct look *look)
+{
+    struct or_sqlite_table *table = look->table;
+    table->order = -1;
+    table->touch = -1;
+    if (table->spec.policy == ONEROW_POLICY_NEWEST) {
+        table->order = find_column(table, table->spec.order_column);
+        if (table->order < 0) {
+            return or_fail(look->error, ONEROW_CONFIG,
+                           "table \"%s\" has no column \"%s\" for on_conflict: newest(%s)",
+                           table->name, table->spec.order_column, table->spec.order_column);
+        }
+    }
+    if (table->spec.touch == ONEROW_TOUCH_NONE) {
+        return ONEROW_OK;
+    }
+    table->touch = find_column(table, table->spec.touch_column);
+    if (table->touch < 0 || look->columns[table->touch].not_writable) {
+        return or_fail(look->error, ONEROW_CONFIG,
+                       "table \"%s\" has no column \"%s\" that updated_at could set", table->name,
+                       table->spec.touch_column);
+    }
+    enum or_affinity affinity = table->affinity[table->touch];
+    bool number = affinity == OR_AFFINITY_INTEGER || affinity == OR_AFFINITY_REAL;
+    table->touch_sql =
+        number ? "CAST(strftime('%s', 'now') AS INTEGER)" : "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
+    look->columns[table->touch].required = false;
+    return ONEROW_OK;
+}
+
+/* ---- opening and closing ------------------------------------------------------ */
+
+static void quote_place(struct look *look)
+{
+    struct or_buffer sql;
+    or_buffer_init(&sql);
+    or_sqlite_quote(&sql, look->table->schema);
+    or_buffer_char(&sql, '.');
+    or_sqlite_quote(&sql, look->table->name);
+    look->table->quoted = keep(look, or_buffer_cstr(&sql));
+    or_buffer_finish(&sql);
+}
+
+static enum onerow_status look_at_table(struct look *look)
+{
+    struct or_sqlite_table *table = look->table;
+    enum onerow_status status = or_sqlite_locate(look->store, table->spec.location, &table->arena,
+                                                 &table->schema, &table->name, look->error);
+    if (status == ONEROW_OK) {
+        quote_place(look);
+        status = look_at_kind(look);
+    }
+    status = status == ONEROW_OK ? look_at_columns(look) : status;
+    status = status == ONEROW_OK ? resolve_key(look) : status;
+    status = status == ONEROW_OK ? resolve_order(look) : status;
+    status = status == ONEROW_OK ? refuse_replace(look) : status;
+    if (status == ONEROW_OK) {
+        choose_id(look);
+        build_target(look);
+        build_match(look);
+        if (!table->quoted || !table->target || !table->match) {
+            return or_fail(look->error, ONEROW_NOMEM, "out of memory");
+        }
+        status = decide_promise(look);
+    }
+    return status;
+}
+
+enum onerow_status or_sqlite_table_open(struct onerow_store *base,
+                                        const struct onerow_table_spec *spec,
+                                        struct onerow_store_table **out, struct onerow_error *error)
+{
+    *out = NULL;
+    struct or_sqlite_table *table = calloc(1, sizeof *table);
+    if (!table) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
+    table->base.store = base;
+    table->spec = *spec;
+    or_arena_init(&table->arena);
+    struct look look = {.store = or_sqlite_store_of(base), .table = table, .error = error};
+    enum onerow_status status = look_at_table(&look);
+    if (status != ONEROW_OK) {
+        or_sqlite_table_close(&table->base);
+        return status;
+    }
+    *out = &table->base;
+    return ONEROW_OK;
+}
+
+void or_sqlite_table_close(struct onerow_store_table *base)
+{
+    if (!base) {
+        return;
+    }
+    struct or_sqlite_table *table = or_sqlite_table_of(base);
+    for (unsigned i = 0; i < table->n_plans; i++) {
+        free(table->plans[i].columns);
+        sqlite3_finalize(table->plans[i].upsert);
+        sqlite3_finalize(table->plans[i].insert);
+        sqlite3_finalize(table->plans[i].update);
+    }
+    sqlite3_finalize(table->find);
+    sqlite3_finalize(table->count);
+    sqlite3_finalize(table->identify);
+    or_arena_finish(&table->arena);
+    free(table);
+}
+
+/* ---- onerow init --------------------------------------------------------------- */
+
+/* YAML's plain scalars are few; everything is written as a JSON string, which YAML reads, too. */
+static void suggest_table(struct or_buffer *yaml, const char *store, const char *table,
+                          const char *columns)
+{
+    or_buffer_text(yaml, "  ");
+    or_buffer_json(yaml, or_span(table));
+    or_buffer_text(yaml, ":\n    store: ");
+    or_buffer_json(yaml, or_span(store));
+    or_buffer_text(yaml, "\n    location: ");
+    or_buffer_json(yaml, or_span(table));
+    if (columns) {
+        or_buffer_printf(yaml, "\n    key: %s\n", columns);
+    } else {
+        or_buffer_text(yaml, "\n    key: []   # no unique index: name the key's columns\n");
+    }
+}
+
+enum onerow_status or_sqlite_suggest(struct onerow_store *base, const char *name,
+                                     const char *location, struct or_buffer *yaml,
+                                     struct onerow_error *error)
+{
+    /* The narrowest full unique index that is not merely the rowid; else the primary key. */
+    static const char sql[] =
+        "SELECT t.name, coalesce((SELECT (SELECT json_group_array(i.name) FROM "
+        "pragma_index_info(l.name) AS i) FROM pragma_index_list(t.name) AS l WHERE l.\"unique\" AND "
+        "NOT l.partial AND NOT EXISTS (SELECT 1 FROM pragma_index_info(l.name) AS i WHERE i.cid < 0) "
+        "ORDER BY l.origin = 'pk', (SELECT count(*) FROM pragma_index_info(l.name)), l.seq LIMIT 1), "
+        "(SELECT CASE count(*) WHEN 0 THEN NULL ELSE json_group_array(c.name) END FROM "
+        "pragma_table_info(t.name) AS c WHERE c.pk)) FROM pragma_table_list AS t WHERE "
+        "t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND "
+        "(?1 IS NULL OR t.name = ?1 COLLATE NOCASE) ORDER BY t.name";
+    struct or_sqlite_store *store = or_sqlite_store_of(base);
+    sqlite3_stmt *stmt = NULL;
+    enum onerow_status status = or_sqlite_prepare(store, sql, &stmt, error);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    sqlite3_bind_text(stmt, 1, location, -1, SQLITE_STATIC);
+    int code = SQLITE_ROW;
+    size_t n = 0;
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        suggest_table(yaml, name, (const char *)sqlite3_column_text(stmt, 0),
+                      (const char *)sqlite3_column_text(stmt, 1));
+        n++;
+    }
+    if (code != SQLITE_DONE) {
+        status = or_sqlite_fail(store, code, "listing the tables", error);
+    } else if (n == 0) {
+        status = or_fail(error, ONEROW_ABSENT, "%s: there is no table%s%s", store->path,
+                         location ? " " : "", location ? location : "");
+    }
+    sqlite3_finalize(stmt);
+    return status;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Values between onerow and SQLite, and the two functions that SQLite calls while it
+ * writes.
+ *
+ * A number goes in as the integer or double that stands for it exactly; a decimal that
+ * no double's shortest spelling equals is refused in INTEGER, NUMERIC and untyped
+ * columns, because SQLite would drop its last digits without a word. A REAL column asks
+ * for floating point and gets it; a TEXT column takes the digits as they were written.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/number.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "store/store_sqlite.h"
+
+#define DOUBLE_DIGITS  15 /* that many significant digits survive a double (DBL_DIG) */
+#define NUMBER_TEXT    64
+#define INTEGER_DIGITS 18 /* that many fit 64 bits whatever they are */
+
+/* ---- numbers ----------------------------------------------------------------- */
+
+static bool parse_int64(const struct onerow_value *value, int64_t *number)
+{
+    char text[32];
+    if (value->len == 0 || value->len >= sizeof text) {
+        return false;
+    }
+    memcpy(text, value->data, value->len);
+    text[value->len] = '\0';
+    char *end = NULL;
+    errno = 0;
+    long long parsed = strtoll(text, &end, 10);
+    *number = parsed;
+    return !errno && *end == '\0';
+}
+
+/* A number's significant digits without leading and trailing zeros, and the power of ten of the
+ * last one. False when there are more than fit. */
+static bool significant(const char *text, size_t len, char digits[NUMBER_TEXT], long *power)
+{
+    size_t n = 0;
+    long exponent = 0;
+    long fraction = 0;
+    bool point = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (c == 'e' || c == 'E') {
+            exponent = strtol(text + i + 1, NULL, 10);
+            break;
+        }
+        point |= c == '.';
+        if (c < '0' || c > '9') {
+            continue;
+        }
+        fraction += point;
+        if (n == 0 && c == '0') {
+            continue;
+        }
+        if (n == NUMBER_TEXT - 1) {
+            return false;
+        }
+        digits[n++] = c;
+    }
+    *power = exponent - fraction;
+    while (n && digits[n - 1] == '0') {
+        n--;
+        (*power)++;
+    }
+    digits[n] = '\0';
+    return true;
+}
+
+/* Whether the double's shortest spelling is the very number that was written. */
+static bool double_is_exact(const char *text, size_t len, double number)
+{
+    char wanted[NUMBER_TEXT];
+    char got[NUMBER_TEXT];
+    char shown[OR_DOUBLE_TEXT];
+    long wanted_power = 0;
+    long got_power = 0;
+    if (!isfinite(number) || !significant(text, len, wanted, &wanted_power)) {
+        return false;
+    }
+    if (!*wanted) {
+        return number == 0;
+    }
+    if (strlen(wanted) <= DOUBLE_DIGITS && number != 0 && fabs(number) >= 1e-300) {
+        return true;
+    }
+    or_double_show(number, shown);
+    return significant(shown, strlen(shown), got, &got_power) && strcmp(wanted, got) == 0 &&
+           wanted_power == got_power;
+}
+
+static bool bind_double(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
+                        const struct onerow_value *value, struct or_arena *arena,
+                        const char **reason)
+{
+    const struct onerow_column *column = &table->base.columns[value->column];
+    struct onerow_span text = or_arena_copy(arena, (struct onerow_span){value->data, value->len});
+    double number = text.data ? or_double_parse(text.data) : 0;
+    bool floating = table->affinity[value->column] == OR_AFFINITY_REAL;
+    if (floating ? !isfinite(number) : !double_is_exact(text.data, text.len, number)) {
+        *reason = or_arena_printf(
+            arena, "\"%s\": %.40s does not fit a column of type %s exactly; a TEXT column keeps it",
+            column->name, text.data ? text.data : "the number",
+            *column->declared ? column->declared : "(none)");
+        return false;
+    }
+    return sqlite3_bind_double(stmt, at, number) == SQLITE_OK;
+}
+
+/* ---- binding ------------------------------------------------------------------ */
+
+static bool bind_text(sqlite3_stmt *stmt, int at, const char *data, size_t len)
+{
+    return sqlite3_bind_text64(stmt, at, data ? data : "", len, SQLITE_STATIC, SQLITE_UTF8) ==
+           SQLITE_OK;
+}
+
+static bool bind_number(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
+                        const struct onerow_value *value, struct or_arena *arena,
+                        const char **reason)
+{
+    int64_t number = 0;
+    if (table->affinity[value->column] == OR_AFFINITY_TEXT) {
+        return bind_text(stmt, at, value->data, value->len);
+    }
+    if (value->len <= INTEGER_DIGITS + 2 && parse_int64(value, &number)) {
+        return sqlite3_bind_int64(stmt, at, number) == SQLITE_OK;
+    }
+    return bind_double(table, stmt, at, value, arena, reason);
+}
+
+/* A JSON column holds JSON: text goes in quoted, so that it comes out as text again. */
+static bool bind_json_text(sqlite3_stmt *stmt, int at, const struct onerow_value *value)
+{
+    struct or_buffer json;
+    or_buffer_init(&json);
+    or_buffer_json(&json, (struct onerow_span){value->data, value->len});
+    bool bound = !json.failed && sqlite3_bind_text64(stmt, at, json.data, json.len,
+                                                     SQLITE_TRANSIENT, SQLITE_UTF8) == SQLITE_OK;
+    or_buffer_finish(&json);
+    return bound;
+}
+
+static bool is_word(const struct onerow_value *value, const char *word)
+{
+    return value->len == strlen(word) && strncasecmp(value->data, word, value->len) == 0;
+}
+
+/* A CSV field takes the column's type where it spells a value of it. */
+static bool bind_untyped(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
+                         const struct onerow_value *value)
+{
+    enum onerow_type type = table->base.columns[value->column].type;
+    if (type == ONEROW_TYPE_BOOL && (is_word(value, "true") || is_word(value, "false"))) {
+        return sqlite3_bind_int(stmt, at, is_word(value, "true")) == SQLITE_OK;
+    }
+    bool json = type == ONEROW_TYPE_JSON &&
+                !(value->len && strchr("{[\"-0123456789tfn", value->data[0]));
+    return json ? bind_json_text(stmt, at, value) : bind_text(stmt, at, value->data, value->len);
+}
+
+static bool bind_any(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
+                     const struct onerow_value *value, struct or_arena *arena, const char **reason)
+{
+    bool truth = value->len == 4; /* "true" */
+    switch ((enum onerow_kind)value->kind) {
+    case ONEROW_NULL: return sqlite3_bind_null(stmt, at) == SQLITE_OK;
+    case ONEROW_NUMBER: return bind_number(table, stmt, at, value, arena, reason);
+    case ONEROW_UNTYPED: return bind_untyped(table, stmt, at, value);
+    case ONEROW_BOOL:
+        return table->affinity[value->column] == OR_AFFINITY_TEXT
+                   ? bind_text(stmt, at, value->data, value->len)
+                   : sqlite3_bind_int(stmt, at, truth) == SQLITE_OK;
+    case ONEROW_TEXT:
+        if (table->base.columns[value->column].type == ONEROW_TYPE_JSON) {
+            return bind_json_text(stmt, at, value);
+        }
+        return bind_text(stmt, at, value->data, value->len);
+    case ONEROW_JSON: return bind_text(stmt, at, value->data, value->len);
+    }
+    return false;
+}
+
+bool or_sqlite_bind(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
+                    const struct onerow_value *value, struct or_arena *arena, const char **reason)
+{
+    *reason = NULL;
+    if (bind_any(table, stmt, at, value, arena, reason)) {
+        return true;
+    }
+    if (!*reason) {
+        *reason = "the value is too big for SQLite, or there is no memory for it";
+    }
+    return false;
+}
+
+/* ---- reading ------------------------------------------------------------------- */
+
+static void add_double(struct or_buffer *json, double number)
+{
+    char shown[OR_DOUBLE_TEXT];
+    if (!isfinite(number)) {
+        or_buffer_text(json, "null");
+        return;
+    }
+    or_double_show(number, shown);
+    or_buffer_text(json, shown);
+}
+
+static void add_blob(struct or_buffer *json, sqlite3_value *value)
+{
+    const unsigned char *data = sqlite3_value_blob(value);
+    int len = sqlite3_value_bytes(value);
+    or_buffer_text(json, "\"\\\\x");
+    for (int i = 0; i < len; i++) {
+        or_buffer_printf(json, "%02x", data[i]);
+    }
+    or_buffer_char(json, '"');
+}
+
+/* Text of a JSON column is JSON already, if it looks like a value that onerow wrote. */
+static void add_text(struct or_buffer *json, enum onerow_type type, struct onerow_span text)
+{
+    if (type == ONEROW_TYPE_JSON && text.len && strchr("{[\"", text.data[0])) {
+        or_buffer_span(json, text);
+    } else {
+        or_buffer_json(json, text);
+    }
+}
+
+void or_sqlite_json(const struct or_sqlite_table *table, size_t column, sqlite3_value *value,
+                    struct or_buffer *json)
+{
+    enum onerow_type type = table->base.columns[column].type;
+    switch (sqlite3_value_type(value)) {
+    case SQLITE_INTEGER: {
+        int64_t number = sqlite3_value_int64(value);
+        if (type == ONEROW_TYPE_BOOL && (number == 0 || number == 1)) {
+            or_buffer_text(json, number ? "true" : "false");
+        } else {
+            or_buffer_printf(json, "%lld", (long long)number);
+        }
+        break;
+    }
+    case SQLITE_FLOAT: add_double(json, sqlite3_value_double(value)); break;
+    case SQLITE_TEXT: {
+        const char *text = (const char *)sqlite3_value_text(value);
+        add_text(json, type,
+                 (struct onerow_span){text ? text : "", (size_t)sqlite3_value_bytes(value)});
+        break;
+    }
+    case SQLITE_BLOB: add_blob(json, value); break;
+    default: or_buffer_text(json, "null");
+    }
+}
+
+struct onerow_value or_sqlite_value(sqlite3_value *value, char digits[32])
+{
+    struct onerow_value out = {.kind = ONEROW_TEXT};
+    switch (sqlite3_value_type(value)) {
+    case SQLITE_NULL: out.kind = ONEROW_NULL; return out;
+    case SQLITE_INTEGER:
+        out.kind = ONEROW_NUMBER;
+        out.len = (uint32_t)snprintf(digits, 32, "%lld", (long long)sqlite3_value_int64(value));
+        out.data = digits;
+        return out;
+    case SQLITE_FLOAT:
+        out.kind = ONEROW_NUMBER;
+        or_double_show(sqlite3_value_double(value), digits);
+        out.len = (uint32_t)strlen(digits);
+        out.data = digits;
+        return out;
+    default:
+        out.data = (const char *)sqlite3_value_text(value);
+        out.len = (uint32_t)sqlite3_value_bytes(value);
+        return out;
+    }
+}
+
+/* ---- functions ------------------------------------------------------------------ */
+
+static bool same_image(sqlite3_value *a, sqlite3_value *b)
+{
+    int type = sqlite3_value_type(a);
+    if (type != sqlite3_value_type(b)) {
+        return false;
+    }
+    switch (type) {
+    case SQLITE_INTEGER: return sqlite3_value_int64(a) == sqlite3_value_int64(b);
+    case SQLITE_FLOAT: {
+        double x = sqlite3_value_double(a);
+        double y = sqlite3_value_double(b);
+        return memcmp(&x, &y, sizeof x) == 0;
+    }
+    case SQLITE_NULL: return true;
+    default: {
+        const void *x = sqlite3_value_blob(a);
+        const void *y = sqlite3_value_blob(b);
+        int len = sqlite3_value_bytes(a);
+        return len == sqlite3_value_bytes(b) && (len == 0 || memcmp(x, y, (size_t)len) == 0);
+    }
+    }
+}
+
+/* In an UPDATE the new value has not met its column yet; give it the column's affinity. */
+static void convert(sqlite3_value *value, char affinity)
+{
+    if (affinity == OR_AFFINITY_INTEGER || affinity == OR_AFFINITY_NUMERIC ||
+        affinity == OR_AFFINITY_REAL) {
+        sqlite3_value_numeric_type(value);
+    }
+}
+
+static bool same_number(sqlite3_value *a, sqlite3_value *b, char affinity)
+{
+    bool numbers = (sqlite3_value_type(a) == SQLITE_FLOAT && sqlite3_value_type(b) == SQLITE_INTEGER) ||
+                   (sqlite3_value_type(a) == SQLITE_INTEGER && sqlite3_value_type(b) == SQLITE_FLOAT);
+    return numbers && affinity != OR_AFFINITY_BLOB && affinity != OR_AFFINITY_TEXT &&
+           sqlite3_value_double(a) == sqlite3_value_double(b) &&
+           (double)sqlite3_value_int64(a) == sqlite3_value_double(a);
+}
+
+/* onerow_differs(affinities, old, new, old, new, …): whether any pair differs as an image. The first
+ * argument is '' in an upsert, where SQLite has converted the new values already. */
+static void differs(sqlite3_context *context, int n, sqlite3_value **arguments)
+{
+    const char *affinities = (const char *)sqlite3_value_text(arguments[0]);
+    size_t known = (size_t)sqlite3_value_bytes(arguments[0]);
+    int differ = 0;
+    for (int i = 1; i + 1 < n && !differ; i += 2) {
+        size_t at = (size_t)(i - 1) / 2;
+        char affinity = at < known ? affinities[at] : OR_AFFINITY_BLOB;
+        convert(arguments[i + 1], affinity);
+        differ = !same_image(arguments[i], arguments[i + 1]) &&
+                 !same_number(arguments[i], arguments[i + 1], affinity);
+    }
+    sqlite3_result_int(context, differ);
+}
+
+/* newest: the later arrival wins when equal, NULL loses. */
+static bool is_outdated(const struct or_sqlite_table *table, sqlite3_value *old, sqlite3_value *new)
+{
+    char old_digits[32];
+    char new_digits[32];
+    if (table->spec.policy != ONEROW_POLICY_NEWEST || sqlite3_value_type(old) == SQLITE_NULL) {
+        return false;
+    }
+    struct onerow_value stored = or_sqlite_value(old, old_digits);
+    struct onerow_value given = or_sqlite_value(new, new_digits);
+    return table->spec.compare_order(&given, &stored) < 0;
+}
+
+/* onerow_seen(id, old order, new order, differing columns): called with the row that is there; notes
+ * it and says whether it is to be written. */
+static void seen(sqlite3_context *context, int n, sqlite3_value **arguments)
+{
+    (void)n;
+    struct or_sqlite_store *store = sqlite3_user_data(context);
+    const struct or_sqlite_table *table = store->active;
+    struct or_sqlite_sight *sight = &store->sight;
+    sight->there = true;
+    sight->has_id = sqlite3_value_type(arguments[0]) == SQLITE_INTEGER;
+    sight->id = sqlite3_value_int64(arguments[0]);
+    sight->differs = sqlite3_value_int(arguments[3]) != 0;
+    sight->outdated = is_outdated(table, arguments[1], arguments[2]);
+    bool may = table->spec.policy != ONEROW_POLICY_KEEP && !sight->outdated;
+    bool touch = table->spec.touch == ONEROW_TOUCH_WRITE;
+    sqlite3_result_int(context, may && (sight->differs || touch));
+}
+
+enum onerow_status or_sqlite_functions(struct or_sqlite_store *store, struct onerow_error *error)
+{
+    int code = sqlite3_create_function_v2(store->db, "onerow_seen", 4, SQLITE_UTF8, store, seen,
+                                          NULL, NULL, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_create_function_v2(store->db, "onerow_differs", -1, SQLITE_UTF8, store,
+                                          differs, NULL, NULL, NULL);
+    }
+    return code == SQLITE_OK ? ONEROW_OK : or_sqlite_fail(store, code, "opening", error);
+}
