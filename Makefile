@@ -2,7 +2,7 @@
 # A front to Meson: everything is built in build/. See README.md.
 
 SHELL := /bin/sh
-export PKG_CONFIG_PATH := $(CURDIR)/build/deps/usr/lib/$(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null)/pkgconfig:$(PKG_CONFIG_PATH)
+export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
 .PHONY: all setup demo test bench soak fuzz install format lint clean
 

@@ -120,6 +120,8 @@ struct onerow_table_spec {
     bool accept_unenforced;  /* `unenforced: accept` */
     bool store_key_equality; /* `key_equality: store` */
     bool want_ids;           /* verdicts should carry ids */
+    bool only_look;          /* nothing will be written: refuse neither a key that nothing
+                                enforces nor one that the store compares otherwise (audit) */
 };
 
 struct onerow_column {

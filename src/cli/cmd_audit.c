@@ -147,16 +147,15 @@ static void print_counts(const struct look *look, const char *table,
     putchar('\n');
 }
 
-/* An audit looks at tables that nothing enforces, above all. */
 static enum onerow_status audit_table(struct look *look, const struct or_config_table *config,
                                       struct onerow_error *error)
 {
-    struct or_config_table unenforced = *config;
+    struct or_config_table looked_at = *config;
     struct or_table *table = NULL;
     struct or_audit_counts counts = {0};
     struct printing printing = {config->spec.name, look->cli.json};
-    unenforced.spec.accept_unenforced = true;
-    enum onerow_status status = open_to_read(look, &unenforced, &table, error);
+    looked_at.spec.only_look = true;
+    enum onerow_status status = open_to_read(look, &looked_at, &table, error);
     if (status == ONEROW_OK) {
         status = or_audit(table, print_twins, &printing, &counts, error);
     }

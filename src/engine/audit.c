@@ -15,22 +15,6 @@ struct audit {
     char reason[160];
 };
 
-static struct onerow_span text_of(const struct onerow_value *value)
-{
-    return (struct onerow_span){value->data, value->len};
-}
-
-/* A stored part counts only in the form that onerow stores: the store compares what is stored, so
- * another spelling of the same value is a row that onerow would not find. */
-static bool stored_as_written(enum onerow_type type, const struct onerow_value *stored,
-                              const struct onerow_value *canonical)
-{
-    if (stored->kind == ONEROW_NULL || type == ONEROW_TYPE_BOOL || type == ONEROW_TYPE_INT) {
-        return stored->kind != ONEROW_TEXT;
-    }
-    return or_span_equal(text_of(stored), text_of(canonical));
-}
-
 static bool canonical_key(void *context, const struct onerow_value *parts, struct or_buffer *key,
                           const char **reason)
 {
@@ -39,16 +23,9 @@ static bool canonical_key(void *context, const struct onerow_value *parts, struc
     struct onerow_value canonical[ONEROW_KEY_COLUMNS_MAX];
     or_arena_reset(&audit->arena);
     for (size_t k = 0; k < table->spec.n_key; k++) {
-        enum onerow_type type = table->table->key_types[k];
         const char *why = NULL;
-        bool valid = or_key_part(&table->spec.key[k], type, &parts[k], &audit->arena,
-                                 &canonical[k], &why);
-        if (valid && !table->spec.store_key_equality &&
-            !stored_as_written(type, &parts[k], &canonical[k])) {
-            valid = false;
-            why = "is stored in another spelling than onerow's";
-        }
-        if (!valid) {
+        if (!or_key_part(&table->spec.key[k], table->table->key_types[k], &parts[k], &audit->arena,
+                         &canonical[k], &why)) {
             snprintf(audit->reason, sizeof audit->reason, "key column \"%s\" %s",
                      table->spec.key[k].name, why);
             *reason = audit->reason;

@@ -466,7 +466,7 @@ void or_letter_csv_destroy(struct or_letter_csv *csv)
  * ------------------------------------------------------------------------------ */
 
 enum onerow_status or_letter_csv_see(struct or_letter_csv *csv, const struct or_letter *letter,
-                              struct onerow_error *error)
+                                     struct onerow_error *error)
 {
     bool no_memory = false;
     yyjson_doc *doc = letter->record.len ? or_letter_json(letter->record, &no_memory) : NULL;
@@ -524,7 +524,8 @@ static void add_fixed(struct or_buffer *out, struct onerow_span text, const char
     }
 }
 
-static void add_row(const struct or_letter_csv *csv, const struct or_letter *letter, struct or_buffer *out)
+static void add_row(const struct or_letter_csv *csv, const struct or_letter *letter,
+                    struct or_buffer *out)
 {
     add_fixed(out, letter->id, "");
     add_fixed(out, letter->time, ",");
@@ -544,7 +545,8 @@ static void add_row(const struct or_letter_csv *csv, const struct or_letter *let
     or_buffer_text(out, "\r\n");
 }
 
-bool or_letter_csv_row(struct or_letter_csv *csv, const struct or_letter *letter, struct or_buffer *out)
+bool or_letter_csv_row(struct or_letter_csv *csv, const struct or_letter *letter,
+                       struct or_buffer *out)
 {
     struct masked masked;
     bool no_memory = !masked_init(&masked, letter, csv->mask);

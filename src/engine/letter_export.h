@@ -37,12 +37,14 @@ void or_letter_csv_destroy(struct or_letter_csv *csv); /* NULL is accepted */
 
 /* First pass: learns the columns of the letter's record. INPUT: there are more than a spreadsheet
  * can hold. */
-ONEROW_CHECKED enum onerow_status or_letter_csv_see(struct or_letter_csv *csv, const struct or_letter *letter,
-                                             struct onerow_error *error);
+ONEROW_CHECKED enum onerow_status or_letter_csv_see(struct or_letter_csv *csv,
+                                                    const struct or_letter *letter,
+                                                    struct onerow_error *error);
 /* Between the passes: the line of names. */
 void or_letter_csv_header(const struct or_letter_csv *csv, struct or_buffer *out);
 /* Second pass. False: the record has a column that the first pass has not seen, so that the letter
  * came after it and is not part of this export; nothing is appended. */
-bool or_letter_csv_row(struct or_letter_csv *csv, const struct or_letter *letter, struct or_buffer *out);
+bool or_letter_csv_row(struct or_letter_csv *csv, const struct or_letter *letter,
+                       struct or_buffer *out);
 
 #endif

@@ -123,6 +123,12 @@ enum onerow_status or_sqlite_prepare(struct or_sqlite_store *store, const char *
                                      sqlite3_stmt **stmt, struct onerow_error *error)
 {
     int code = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL);
+    if (code == SQLITE_ERROR) { /* no record is to blame: the statement does not fit the schema */
+        return or_fail(error, ONEROW_CONFIG,
+                       "%s: the table is not as it was when onerow looked at it: %s\n  run: onerow "
+                       "check",
+                       store->path, sqlite3_errmsg(store->db));
+    }
     return code == SQLITE_OK ? ONEROW_OK : or_sqlite_fail(store, code, "reading the schema", error);
 }
 
@@ -228,7 +234,9 @@ static void join_queue(struct or_sqlite_store *store)
     struct stat info;
     struct or_buffer path;
     or_buffer_init(&path);
-    or_buffer_printf(&path, "%s-onerow", store->path);
+    /* SQLite's own name of the file: every name that leads to it leads to one queue. */
+    const char *file = sqlite3_db_filename(store->db, "main");
+    or_buffer_printf(&path, "%s-onerow", file && *file ? file : store->path);
     unsigned mode = stat(store->path, &info) == 0 ? info.st_mode & 0666U : 0644U;
     store->turn = path.failed ? NULL : or_turn_open(or_buffer_cstr(&path), mode);
     or_buffer_finish(&path);

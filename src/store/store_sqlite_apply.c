@@ -298,6 +298,23 @@ static bool bind_record(struct writing *w, sqlite3_stmt *stmt, const struct oner
     return true;
 }
 
+/* SQLITE_ERROR is a record's fault (malformed JSON in a CHECK, …) unless the statement itself no
+ * longer fits: somebody has dropped the index or a column since it was prepared. */
+static bool still_fits(struct writing *w, sqlite3_stmt *stmt, enum onerow_status *status)
+{
+    sqlite3_stmt *again = NULL;
+    char *message = sqlite3_mprintf("%s", sqlite3_errmsg(w->store->db));
+    enum onerow_status prepared =
+        or_sqlite_prepare(w->store, sqlite3_sql(stmt), &again, w->error);
+    sqlite3_finalize(again);
+    if (prepared == ONEROW_OK && message) {
+        or_fail(w->error, *status, "%s", message);
+    }
+    sqlite3_free(message);
+    *status = prepared == ONEROW_OK ? *status : prepared;
+    return prepared == ONEROW_OK;
+}
+
 /* Runs the statement once. OK: it ran, or the record was refused on its own (verdict). REJECTED: the
  * transaction is gone with it. */
 static enum onerow_status run_once(struct writing *w, sqlite3_stmt *stmt,
@@ -311,8 +328,12 @@ static enum onerow_status run_once(struct writing *w, sqlite3_stmt *stmt,
         return ONEROW_OK;
     }
     enum onerow_status status = or_sqlite_fail(w->store, code, "writing", w->error);
+    if (code == SQLITE_ERROR && !still_fits(w, stmt, &status)) {
+        sqlite3_reset(stmt);
+        return status;
+    }
     if (status == ONEROW_REJECTED && !sqlite3_get_autocommit(w->store->db)) {
-        refuse(verdict, keep_reason(w, sqlite3_errmsg(w->store->db)));
+        refuse(verdict, keep_reason(w, w->error->text));
         status = ONEROW_OK;
     }
     sqlite3_reset(stmt);

@@ -331,7 +331,7 @@ static enum onerow_status resolve_key_column(struct look *look, size_t i)
                        key->name, shown->not_writable);
     }
     enum onerow_type type = key->type == ONEROW_TYPE_UNKNOWN ? shown->type : key->type;
-    bool store_rules = table->spec.store_key_equality;
+    bool store_rules = table->spec.store_key_equality || table->spec.only_look;
     if (store_rules && (type == ONEROW_TYPE_UNKNOWN || type == ONEROW_TYPE_JSON)) {
         type = ONEROW_TYPE_TEXT;
     }
@@ -611,7 +611,7 @@ static enum onerow_status decide_promise(struct look *look)
                               "one; an acknowledged write is durable";
         return ONEROW_OK;
     }
-    if (!look->table->spec.accept_unenforced) {
+    if (!look->table->spec.accept_unenforced && !look->table->spec.only_look) {
         return refuse_unenforced(look);
     }
     base->promise = "exactly one row per key among cooperating writers (unenforced: accept); rows "

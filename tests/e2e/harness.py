@@ -5,6 +5,7 @@ A test file defines functions test_*(t), each with a Place `t`, and ends with ha
 Every check is an assert whose message shows what was seen. Random choices come from t.random,
 whose seed is printed; ONEROW_TEST_SEED=N repeats a run.
 """
+import glob
 import json
 import os
 import random
@@ -82,6 +83,29 @@ class Place:
             lines = file.read().split(b"\n")[:-1]
         return [json.loads(line) for line in lines]
 
+    def letters(self, folder="state"):
+        """The dead letters of a state folder, as they lie in its files; torn lines are left out."""
+        found = []
+        for path in sorted(glob.glob(os.path.join(self.path(folder), "dead-letters", "*.jsonl"))):
+            with open(path, "rb") as file:
+                for line in file.read().split(b"\n"):
+                    try:
+                        found.append(json.loads(line))
+                    except ValueError:
+                        continue
+        return found
+
+    def finish(self, process, timeout=120):
+        """Waits for a started process and gives its Result."""
+        out, err = process.communicate(timeout=timeout)
+        return Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def sound(self, database):
+        """The file passes SQLite's own check; nothing is to be said of one that is not there yet."""
+        if os.path.exists(self.path(database)):
+            answer = self.sql(database, "PRAGMA integrity_check")
+            assert answer == [["ok"]], answer
+
     def wait_until(self, condition, seconds=60, what="the condition"):
         """Polls a condition that another process makes true; never a substitute for order."""
         end = time.monotonic() + seconds
@@ -98,6 +122,31 @@ class Place:
                 if pipe:
                     pipe.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+ACKNOWLEDGED = ("created", "updated", "unchanged")
+
+
+def untrue(lines, records, rows, letters):
+    """What is wrong with the result lines of one writer: a list of sentences, empty when all is true.
+
+    `records` are the input's, in its order (None: a line that is no record); `rows` maps a key to
+    the record that the table holds now. A row may be ahead of the last line, never behind it.
+    """
+    wrong, last = [], {}
+    kept = {letter["line"] for letter in letters}
+    for line in lines:
+        if line["outcome"] in ACKNOWLEDGED:
+            last[records[line["line"] - 1]["name"]] = line["line"]
+        elif line["line"] not in kept:
+            wrong.append(f"line {line['line']} is {line['outcome']} and has no dead letter")
+    for key, at in last.items():
+        allowed = [r for r in records[at - 1:] if r and r.get("name") == key]
+        if key not in rows:
+            wrong.append(f"{key} was acknowledged at line {at} and is not there")
+        elif rows[key] not in allowed:
+            wrong.append(f"{key} was acknowledged at line {at} and holds {rows[key]}")
+    return wrong
 
 
 class Result:

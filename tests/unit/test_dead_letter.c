@@ -155,10 +155,10 @@ static bool pile_up(void *context, const struct or_letter *letter)
 {
     struct pile *pile = context;
     struct or_letter own = *letter;
-    struct onerow_span *spans[] = {&own.id,    &own.time,     &own.config,   &own.store,
-                                   &own.table, &own.location, &own.key_spec, &own.policy,
-                                   &own.input, &own.key,      &own.outcome,  &own.reason,
-                                   &own.row,   &own.record,   &own.raw};
+    struct onerow_span *spans[] = {&own.format, &own.id,    &own.time,     &own.config,
+                                   &own.store,  &own.table, &own.location, &own.key_spec,
+                                   &own.policy, &own.input, &own.key,      &own.outcome,
+                                   &own.reason, &own.row,   &own.record,   &own.raw};
     for (size_t i = 0; i < sizeof spans / sizeof *spans; i++) {
         *spans[i] = copied(&pile->arena, *spans[i]);
     }
@@ -253,6 +253,7 @@ static void assert_same(const struct or_letter *got, const struct or_letter *wan
     assert_span(got->key_spec, want->key_spec);
     assert_span(got->policy, want->policy);
     assert_span(got->input, want->input);
+    assert_span(got->format, want->format);
     assert_span(got->key, want->key);
     assert_span(got->outcome, want->outcome);
     assert_span(got->reason, want->reason);
@@ -288,6 +289,7 @@ static void keeps_every_field_and_digit(void **unused)
         .location = OR_SPAN("main.items"),
         .key_spec = OR_SPAN("sku,size:int"),
         .policy = OR_SPAN("newest(at)"),
+        .format = OR_SPAN("csv"),
         .input = OR_SPAN("caf\xe9.ndjson"), /* a Latin-1 file name */
         .line = UINT64_MAX,
         .key = OR_SPAN("{\"sku\":\"A\",\"size\":12345678901234567890123456789}"),
@@ -1121,7 +1123,8 @@ static void a_crash_while_emptying_loses_nothing(void **unused)
         assert_int_equal(pile.n, 10);
         pile_finish(&pile);
         settle(folder, (struct rules){1, 0, -1, 0});
-        assert_int_equal(files(folder, ""), 0);
+        assert_int_equal(files(folder, ".jsonl"), 0);
+        assert_int_equal(files(folder, ".tmp"), 0);
         drop_folder(folder);
     }
 }

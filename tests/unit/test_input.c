@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -94,6 +95,7 @@ static char path[] = "/tmp/onerow-input-XXXXXX";
 static int set_up(void **state)
 {
     (void)state;
+    signal(SIGPIPE, SIG_IGN);
     int fd = mkstemp(path);
     return fd < 0 ? -1 : close(fd);
 }
@@ -135,44 +137,43 @@ static char *read_bytes(struct onerow_span bytes, enum or_format format)
     return read_path(path, format);
 }
 
-/* A child writes the bytes to a pipe, `step` at a time (0: all at once). */
-static pid_t write_pipe(struct onerow_span bytes, size_t step, int *reader)
+struct writer {
+    struct onerow_span bytes;
+    size_t step; /* bytes at a time; 0: all at once */
+    int fd;
+};
+
+/* The reader may leave early: then there is nobody to write to. */
+static void *write_pipe(void *context)
 {
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        close(ends[0]);
-        while (bytes.len > 0) {
-            size_t len = step && step < bytes.len ? step : bytes.len;
-            ssize_t sent = write(ends[1], bytes.data, len);
-            if (sent < 0) {
-                _exit(1);
-            }
-            bytes.data += sent;
-            bytes.len -= (size_t)sent;
-            if (step) {
-                sched_yield();
-            }
+    struct writer *writer = context;
+    struct onerow_span left = writer->bytes;
+    while (left.len > 0) {
+        size_t len = writer->step && writer->step < left.len ? writer->step : left.len;
+        ssize_t sent = write(writer->fd, left.data, len);
+        if (sent < 0) {
+            break;
         }
-        _exit(0);
+        left.data += sent;
+        left.len -= (size_t)sent;
+        sched_yield();
     }
-    close(ends[1]);
-    *reader = ends[0];
-    return child;
+    close(writer->fd);
+    return NULL;
 }
 
 static char *read_piped(struct onerow_span bytes, enum or_format format, size_t step)
 {
-    int fd = -1;
-    pid_t child = write_pipe(bytes, step, &fd);
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    struct writer writer = {bytes, step, ends[1]};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, write_pipe, &writer), 0);
     char name[64];
-    snprintf(name, sizeof name, "/dev/fd/%d", fd);
+    snprintf(name, sizeof name, "/dev/fd/%d", ends[0]);
     char *out = read_path(name, format);
-    close(fd);
-    int code = 0;
-    assert_int_equal(waitpid(child, &code, 0), child);
+    close(ends[0]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
     return out;
 }
 
