@@ -260,8 +260,9 @@ struct onerow_store_type {
     /* For `onerow init`: the `tables:` part of a first configuration, a table for each one of the
      * store (or for `location` alone), with the key that its unique index suggests; two spaces of
      * indentation, `name` as the store's name. */
-    enum onerow_status (*suggest)(struct onerow_store *store, const char *name, const char *location,
-                                  struct or_buffer *yaml, struct onerow_error *error);
+    enum onerow_status (*suggest)(struct onerow_store *store, const char *name,
+                                  const char *location, struct or_buffer *yaml,
+                                  struct onerow_error *error);
 };
 
 #ifdef __cplusplus

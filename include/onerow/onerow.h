@@ -53,7 +53,7 @@ extern "C" {
     X(CONFIG, 16, 78, "the configuration is wrong or unsafe")
 
 enum onerow_status {
-#define ONEROW_STATUS_ENUM(name, code, exit, text) ONEROW_##name = code,
+#define ONEROW_STATUS_ENUM(name, code, exit, text) ONEROW_##name = (code),
     ONEROW_STATUS_MAP(ONEROW_STATUS_ENUM)
 #undef ONEROW_STATUS_ENUM
 };
@@ -69,7 +69,7 @@ enum onerow_status {
 
 enum onerow_outcome {
     ONEROW_PENDING = 0, /* not decided yet; never reported */
-#define ONEROW_OUTCOME_ENUM(name, code, text) ONEROW_##name = code,
+#define ONEROW_OUTCOME_ENUM(name, code, text) ONEROW_##name = (code),
     ONEROW_OUTCOME_MAP(ONEROW_OUTCOME_ENUM)
 #undef ONEROW_OUTCOME_ENUM
 };

@@ -14,13 +14,13 @@ struct status_row {
 };
 
 static const struct status_row STATUSES[] = {
-#define STATUS_ROW(name, code, exit, text) [code] = {#name, text, exit},
+#define STATUS_ROW(name, code, exit, text) [code] = {#name, (text), (exit)},
     ONEROW_STATUS_MAP(STATUS_ROW)
 #undef STATUS_ROW
 };
 
 static const char *const OUTCOMES[] = {"pending",
-#define OUTCOME_ROW(name, code, text) [code] = text,
+#define OUTCOME_ROW(name, code, text) [code] = (text),
                                        ONEROW_OUTCOME_MAP(OUTCOME_ROW)
 #undef OUTCOME_ROW
 };
@@ -72,7 +72,11 @@ enum onerow_status or_fail(struct onerow_error *error, enum onerow_status status
     va_end(args);
     if (len >= (int)sizeof error->text) {
         static const char more[] = "…";
-        memcpy(error->text + sizeof error->text - sizeof more, more, sizeof more);
+        char *cut = error->text + sizeof error->text - sizeof more;
+        while (cut > error->text && ((unsigned char)*cut & 0xc0) == 0x80) {
+            cut--; /* never within a character */
+        }
+        memcpy(cut, more, sizeof more);
     }
     return status;
 }

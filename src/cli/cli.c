@@ -98,8 +98,9 @@ enum onerow_status or_cli_table(struct or_cli *cli, int argc, char **argv, int *
         return or_config_table(&cli->config, cli->flags.table, table, error);
     }
     if (*at >= argc) {
-        return or_fail(error, ONEROW_USAGE, "which TABLE?\n  name one, or give --store, --table "
-                                            "and --key");
+        return or_fail(error, ONEROW_USAGE,
+                       "which TABLE?\n  name one, or give --store, --table "
+                       "and --key");
     }
     return or_config_table(&cli->config, argv[(*at)++], table, error);
 }

@@ -22,8 +22,8 @@ struct or_command {
 extern const struct or_command or_cmd_put, or_cmd_ensure, or_cmd_get, or_cmd_audit, or_cmd_check,
     or_cmd_sql, or_cmd_init, or_cmd_dlq;
 
-/* --config, --store, --table, --key, --on-conflict, --wait and --json. Give the address of one as the
- * input of the child parser or_cli_argp. */
+/* --config, --store, --table, --key, --on-conflict, --wait and --json. Give the address of one as
+ * the input of the child parser or_cli_argp. */
 struct or_cli {
     struct or_config_flags flags;
     uint64_t wait_ms;
@@ -41,7 +41,8 @@ void or_cli_parse(int argc, char **argv, const struct argp_option *own, argp_par
 /* Loads the configuration; on failure says why and returns its status. */
 enum onerow_status or_cli_load(struct or_cli *cli, struct onerow_error *error);
 
-/* Takes TABLE from the arguments: the first one, unless --table names it already. Moves *at behind it. */
+/* Takes TABLE from the arguments: the first one, unless --table names it already. Moves *at behind
+ * it. */
 enum onerow_status or_cli_table(struct or_cli *cli, int argc, char **argv, int *at,
                                 const struct or_config_table **table, struct onerow_error *error);
 
@@ -49,8 +50,8 @@ enum onerow_status or_cli_table(struct or_cli *cli, int argc, char **argv, int *
 enum onerow_status or_cli_fields(int argc, char **argv, struct or_arena *arena,
                                  struct or_item *item, struct onerow_error *error);
 
-/* Prints "onerow: …" on stderr, unless the status is OK or a mere result (ABSENT, LEFT), and returns
- * the exit code. */
+/* Prints "onerow: …" on stderr, unless the status is OK or a mere result (ABSENT, LEFT), and
+ * returns the exit code. */
 int or_cli_end(enum onerow_status status, const struct onerow_error *error);
 
 /* Says something on stderr, each line behind "onerow: ". */

@@ -104,9 +104,9 @@ static void print_twins(void *context, const struct onerow_twins *twins)
     if (printing->json) {
         or_buffer_text(&line, "{\"table\":");
         or_buffer_json(&line, or_span(printing->table));
-        or_buffer_printf(&line, ",\"key\":%.*s,\"rows\":%llu,\"ids\":%.*s,\"reason\":",
-                         (int)twins->key.len, twins->key.data, (unsigned long long)twins->rows,
-                         (int)twins->ids.len, twins->ids.data);
+        or_buffer_printf(
+            &line, ",\"key\":%.*s,\"rows\":%llu,\"ids\":%.*s,\"reason\":", (int)twins->key.len,
+            twins->key.data, (unsigned long long)twins->rows, (int)twins->ids.len, twins->ids.data);
         if (twins->reason) {
             or_buffer_json(&line, or_span(twins->reason));
         } else {
@@ -280,11 +280,9 @@ static int run_sql(int argc, char **argv)
                     print_statement);
 }
 
-const struct or_command or_cmd_audit = {"audit", "[TABLE…]",
-                                        "keys with more than one row; exit 1 when there are any",
-                                        run_audit};
-const struct or_command or_cmd_check = {"check", "[TABLE…]",
-                                        "say what each table is promised, or what is wrong",
-                                        run_check};
-const struct or_command or_cmd_sql = {"sql", "TABLE", "the upsert statement, for your own transaction",
-                                      run_sql};
+const struct or_command or_cmd_audit = {
+    "audit", "[TABLE…]", "keys with more than one row; exit 1 when there are any", run_audit};
+const struct or_command or_cmd_check = {
+    "check", "[TABLE…]", "say what each table is promised, or what is wrong", run_check};
+const struct or_command or_cmd_sql = {"sql", "TABLE",
+                                      "the upsert statement, for your own transaction", run_sql};

@@ -48,7 +48,8 @@ enum { OPT_TABLE = 0x200, OPT_FORMAT, OPT_FORCE, OPT_REVEAL, OPT_ID, OPT_WAIT, O
 static const struct argp_option options[] = {
     {"table", OPT_TABLE, "NAME", 0, "only letters of this table", 1},
     {"json", OPT_JSON, 0, 0, "list: answer in JSON", 1},
-    {"format", OPT_FORMAT, "FORMAT", 0, "export: jsonl (default, lossless) or csv (for reading)", 2},
+    {"format", OPT_FORMAT, "FORMAT", 0, "export: jsonl (default, lossless) or csv (for reading)",
+     2},
     {"output", 'o', "FILE", 0, "export: where to (default stdout)", 2},
     {"reveal", OPT_REVEAL, 0, 0, "list, export: show secret columns", 2},
     {"id", OPT_ID, "ID", 0, "replay: only this letter (may be repeated)", 3},
@@ -113,8 +114,8 @@ static bool load_config(void *context, const struct or_letter *letter)
             return true;
         }
     }
-    char *path = dlq->n_configs < CONFIGS_MAX ? strndup(letter->config.data, letter->config.len)
-                                              : NULL;
+    char *path =
+        dlq->n_configs < CONFIGS_MAX ? strndup(letter->config.data, letter->config.len) : NULL;
     if (!path) {
         dlq->status = or_fail(dlq->error, ONEROW_NOMEM, "no room for another configuration");
         return false;
@@ -194,13 +195,9 @@ static bool list_letter(void *context, const struct or_letter *letter)
     }
     char line[32];
     snprintf(line, sizeof line, "%llu", (unsigned long long)letter->line);
-    char *cells[] = {text_of(letter->id),
-                     text_of(letter->table),
-                     text_of(letter->input),
-                     line,
-                     text_of(letter->outcome),
-                     text_of(shown_key(dlq, letter)),
-                     text_of(letter->reason)};
+    char *cells[] = {
+        text_of(letter->id),      text_of(letter->table),          text_of(letter->input), line,
+        text_of(letter->outcome), text_of(shown_key(dlq, letter)), text_of(letter->reason)};
     or_cli_grid_row(dlq->grid, (const char *const *)cells);
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
         if (cells[i] != line) {
@@ -225,7 +222,8 @@ static enum onerow_status list(struct dlq *dlq, struct onerow_error *error)
     return status;
 }
 
-/* ---- export ------------------------------------------------------------------------------------ */
+/* ---- export ------------------------------------------------------------------------------------
+ */
 
 static bool flush_out(struct dlq *dlq)
 {
@@ -288,24 +286,21 @@ static enum onerow_status export_to(struct dlq *dlq, struct onerow_error *error)
     return status == ONEROW_OK ? dlq->status : status;
 }
 
-static enum onerow_status export(struct dlq *dlq, struct onerow_error *error)
-{
-    dlq->fd = STDOUT_FILENO;
-    if (dlq->output && strcmp(dlq->output, "-") != 0) {
+static enum onerow_status export(struct dlq *dlq, struct onerow_error *error) {
+    dlq->fd = STDOUT_FILENO; if (dlq->output && strcmp(dlq->output, "-") != 0){
         dlq->fd = open(dlq->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (dlq->fd < 0) {
-            return or_fail(error, ONEROW_USAGE, "%s: %s", dlq->output, strerror(errno));
-        }
-    }
-    enum onerow_status status = export_to(dlq, error);
-    if (dlq->fd != STDOUT_FILENO && close(dlq->fd) != 0 && status == ONEROW_OK) {
-        status = or_fail(error, ONEROW_IO, "%s: cannot be written: %s", dlq->output,
-                         strerror(errno));
-    }
-    return status;
+        if (dlq->fd <
+            0){return or_fail(error, ONEROW_USAGE, "%s: %s", dlq->output, strerror(errno));}
+}
+enum onerow_status status = export_to(dlq, error);
+if (dlq->fd != STDOUT_FILENO && close(dlq->fd) != 0 && status == ONEROW_OK) {
+    status = or_fail(error, ONEROW_IO, "%s: cannot be written: %s", dlq->output, strerror(errno));
+}
+return status;
 }
 
-/* ---- replay -------------------------------------------------------------------------------------- */
+/* ---- replay
+ * -------------------------------------------------------------------------------------- */
 
 static volatile bool stopping;
 
@@ -343,7 +338,8 @@ static enum onerow_status replay(struct dlq *dlq, struct onerow_error *error)
            (unsigned long long)stats.tried, (unsigned long long)outcome[ONEROW_CREATED],
            (unsigned long long)outcome[ONEROW_UPDATED],
            (unsigned long long)outcome[ONEROW_UNCHANGED],
-           (unsigned long long)(stats.changed + stats.rejected), (unsigned long long)stats.changed);
+           (unsigned long long)stats.changed + (unsigned long long)stats.rejected,
+           (unsigned long long)stats.changed);
     if (stats.held) {
         fprintf(stderr, "onerow: %zu files of letters are in use by another run and were left\n",
                 stats.held);

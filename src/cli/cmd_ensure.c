@@ -47,15 +47,13 @@ static enum onerow_status prepare(struct one *one, bool read_only, struct or_con
     const struct or_config_table *found = NULL;
     int at = 0;
     enum onerow_status status = or_cli_load(&one->cli, error);
-    status = status == ONEROW_OK
-                 ? or_cli_table(&one->cli, one->argc, one->argv, &at, &found, error)
-                 : status;
+    status = status == ONEROW_OK ? or_cli_table(&one->cli, one->argc, one->argv, &at, &found, error)
+                                 : status;
     if (status == ONEROW_OK && at == one->argc) {
         status = or_fail(error, ONEROW_USAGE, "which row?\n  give its key: NAME=VALUE…");
     }
-    status = status == ONEROW_OK
-                 ? or_cli_fields(one->argc - at, one->argv + at, arena, item, error)
-                 : status;
+    status = status == ONEROW_OK ? or_cli_fields(one->argc - at, one->argv + at, arena, item, error)
+                                 : status;
     if (status != ONEROW_OK) {
         return status;
     }
@@ -100,9 +98,10 @@ static enum onerow_status print_ensured(const struct one *one, struct or_table *
         return ONEROW_OK;
     }
     if (!entry->id.data) {
-        return or_fail(error, ONEROW_CONFIG,
-                       "rows of table \"%s\" have no single id\n  name a column: --returning COLUMN",
-                       table->spec.name);
+        return or_fail(
+            error, ONEROW_CONFIG,
+            "rows of table \"%s\" have no single id\n  name a column: --returning COLUMN",
+            table->spec.name);
     }
     printf("%.*s\n", (int)entry->id.len, entry->id.data);
     return ONEROW_OK;
@@ -137,8 +136,9 @@ static int run_ensure(int argc, char **argv)
 
 static int run_get(int argc, char **argv)
 {
-    static const char doc[] = "Finds the row with this key and prints it as JSON; never creates one. "
-                              "Exit code 1: there is none.";
+    static const char doc[] =
+        "Finds the row with this key and prints it as JSON; never creates one. "
+        "Exit code 1: there is none.";
     struct one one = {0};
     struct onerow_error error = {0};
     struct or_config_table config;

@@ -16,7 +16,6 @@ struct init {
     const char *output;
 };
 
-
 static const struct argp_option options[] = {
     {"output", 'o', "FILE", 0, "where to write (default onerow.yaml; - is stdout)", 0},
     {0},
@@ -54,8 +53,9 @@ static enum onerow_status describe(const struct init *init, struct or_buffer *ya
     if (status != ONEROW_OK) {
         return status;
     }
-    or_buffer_text(yaml, "# onerow's configuration: docs/CONFIGURATION.md explains every key.\n"
-                         "# onerow check says what each table is promised.\nstores:\n  app: { url: ");
+    or_buffer_text(yaml,
+                   "# onerow's configuration: docs/CONFIGURATION.md explains every key.\n"
+                   "# onerow check says what each table is promised.\nstores:\n  app: { url: ");
     or_buffer_json(yaml, or_span(init->url));
     or_buffer_text(yaml, " }\ntables:\n");
     status = store->type->suggest(store, "app", init->location, yaml, error);
@@ -75,9 +75,11 @@ static enum onerow_status write_new(const char *path, const struct or_buffer *ya
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
-        return or_fail(error, ONEROW_CONFIG, "%s: %s\n  name another file with --output, or - for "
-                                             "stdout",
-                       path, errno == EEXIST ? "exists already and is left alone" : strerror(errno));
+        return or_fail(error, ONEROW_CONFIG,
+                       "%s: %s\n  name another file with --output, or - for "
+                       "stdout",
+                       path,
+                       errno == EEXIST ? "exists already and is left alone" : strerror(errno));
     }
     ssize_t written = write(fd, yaml->data, yaml->len);
     int failure = close(fd);

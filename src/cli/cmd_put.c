@@ -44,7 +44,8 @@ static const struct argp_option options[] = {
 static const char doc[] =
     "Writes records so that each key has exactly one row. Records are JSON objects, one per line, "
     "or CSV with a header row; plain, gzip or zstd; - or nothing is standard input."
-    "\vThe summary balances: read = created + updated + unchanged + rejected + unknown. Rejected and "
+    "\vThe summary balances: read = created + updated + unchanged + rejected + unknown. Rejected "
+    "and "
     "unknown records are kept as dead letters: onerow dlq list.";
 
 static bool parse_count(const char *text, size_t *count)
@@ -142,7 +143,8 @@ static void catch_signals(struct put *put)
     put->run.stop_fd = stop_event;
 }
 
-/* ---- progress ---------------------------------------------------------------------------------- */
+/* ---- progress ----------------------------------------------------------------------------------
+ */
 
 static double seconds_since(const struct timespec *start)
 {
@@ -196,7 +198,8 @@ static void notice(void *context, const char *text)
     or_cli_say(text);
 }
 
-/* ---- the summary --------------------------------------------------------------------------------- */
+/* ---- the summary
+ * --------------------------------------------------------------------------------- */
 
 static unsigned long long count(const struct put *put, enum onerow_outcome outcome)
 {
@@ -245,18 +248,21 @@ static void say_what_is_left(const struct put *put, enum onerow_status status)
 {
     const struct or_run_stats *stats = &put->stats;
     if (stats->letters) {
-        fprintf(stderr, "onerow: %llu kept as dead letters in %s\n  onerow dlq list shows why; "
-                        "onerow dlq replay tries them again\n",
+        fprintf(stderr,
+                "onerow: %llu kept as dead letters in %s\n  onerow dlq list shows why; "
+                "onerow dlq replay tries them again\n",
                 (unsigned long long)stats->letters, stats->letters_path);
     }
     if (stats->unkept) {
-        fprintf(stderr, "onerow: %llu records are neither written nor kept, from line %llu on: the "
-                        "dead letters could not be written\n",
+        fprintf(stderr,
+                "onerow: %llu records are neither written nor kept, from line %llu on: the "
+                "dead letters could not be written\n",
                 (unsigned long long)stats->unkept, (unsigned long long)stats->first_unkept);
     }
     if (onerow_status_exit(status) > 1 && onerow_status_exit(status) != 78) {
-        fprintf(stderr, "onerow: stopped after line %llu of %s; the same command again goes on: "
-                        "what is written is found unchanged\n",
+        fprintf(stderr,
+                "onerow: stopped after line %llu of %s; the same command again goes on: "
+                "what is written is found unchanged\n",
                 (unsigned long long)stats->last_line, stats->input ? stats->input : "the input");
     }
 }
@@ -302,5 +308,5 @@ static int run(int argc, char **argv)
     return or_cli_end(status, &error);
 }
 
-const struct or_command or_cmd_put = {
-    "put", "[TABLE] [FILE…]", "upsert records (NDJSON or CSV, - is stdin)", run};
+const struct or_command or_cmd_put = {"put", "[TABLE] [FILE…]",
+                                      "upsert records (NDJSON or CSV, - is stdin)", run};

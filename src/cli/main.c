@@ -74,7 +74,8 @@ int main(int argc, char **argv)
     }
     const struct or_command *command = find_command(argv[1]);
     if (!command) {
-        fprintf(stderr, "onerow: there is no command \"%s\"\n  onerow --help lists them\n", argv[1]);
+        fprintf(stderr, "onerow: there is no command \"%s\"\n  onerow --help lists them\n",
+                argv[1]);
         return onerow_status_exit(ONEROW_USAGE);
     }
     return run_command(command, argc - 1, argv + 1);

@@ -41,19 +41,12 @@ static int compare_magnitude(const struct or_decimal *a, const struct or_decimal
     return 0;
 }
 
-static bool compare_decimals(const struct onerow_value *a, const struct onerow_value *b, int *order)
+static int compare_decimals(const struct or_decimal *a, const struct or_decimal *b)
 {
-    struct or_decimal x;
-    struct or_decimal y;
-    if (!or_decimal_parse(text_of(a), &x) || !or_decimal_parse(text_of(b), &y)) {
-        return false;
+    if (a->negative != b->negative) {
+        return a->negative ? -1 : 1;
     }
-    if (x.negative != y.negative) {
-        *order = x.negative ? -1 : 1;
-    } else {
-        *order = x.negative ? compare_magnitude(&y, &x) : compare_magnitude(&x, &y);
-    }
-    return true;
+    return a->negative ? compare_magnitude(b, a) : compare_magnitude(a, b);
 }
 
 /* ---- instants ------------------------------------------------------------------------ */
@@ -75,17 +68,30 @@ static bool instant(const struct onerow_value *value, char canonical[OR_TIMESTAM
     return false;
 }
 
-static bool compare_instants(const struct onerow_value *a, const struct onerow_value *b, int *order)
+/* ---- any two values ------------------------------------------------------------------ */
+
+/* Values of different ranks are ordered by the rank alone: were the text '10' compared with numbers
+ * by value and with words by bytes, the order would run in circles. */
+enum rank { RANK_DECIMAL, RANK_NUMBER, RANK_INSTANT, RANK_TEXT };
+
+struct reading {
+    enum rank rank;
+    struct or_decimal decimal;
+    struct onerow_span text;
+    char canonical[OR_TIMESTAMP_MAX];
+};
+
+static void read_value(const struct onerow_value *value, struct reading *reading)
 {
-    char a_canonical[OR_TIMESTAMP_MAX];
-    char b_canonical[OR_TIMESTAMP_MAX];
-    struct onerow_span x = {0};
-    struct onerow_span y = {0};
-    if (!instant(a, a_canonical, &x) || !instant(b, b_canonical, &y)) {
-        return false;
+    reading->text = text_of(value);
+    if (or_decimal_parse(reading->text, &reading->decimal)) {
+        reading->rank = RANK_DECIMAL;
+    } else if (value->kind == ONEROW_NUMBER) {
+        reading->rank = RANK_NUMBER;
+    } else {
+        bool is_instant = instant(value, reading->canonical, &reading->text);
+        reading->rank = is_instant ? RANK_INSTANT : RANK_TEXT;
     }
-    *order = or_span_compare(x, y);
-    return true;
 }
 
 int or_order_compare(const struct onerow_value *a, const struct onerow_value *b)
@@ -95,14 +101,13 @@ int or_order_compare(const struct onerow_value *a, const struct onerow_value *b)
     if (a_null || b_null) {
         return b_null - a_null;
     }
-    int order = 0;
-    if (compare_decimals(a, b, &order) || compare_instants(a, b, &order)) {
-        return order;
+    struct reading x;
+    struct reading y;
+    read_value(a, &x);
+    read_value(b, &y);
+    if (x.rank != y.rank) {
+        return x.rank < y.rank ? -1 : 1;
     }
-    bool a_number = a->kind == ONEROW_NUMBER;
-    bool b_number = b->kind == ONEROW_NUMBER;
-    if (a_number != b_number) {
-        return a_number ? -1 : 1;
-    }
-    return or_span_compare(text_of(a), text_of(b));
+    return x.rank == RANK_DECIMAL ? compare_decimals(&x.decimal, &y.decimal)
+                                  : or_span_compare(x.text, y.text);
 }

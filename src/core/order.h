@@ -7,9 +7,9 @@
 
 #include "onerow/extend.h"
 
-/* Orders two values of an order column: NULL first; two numbers by value, exactly; two timestamps
- * or dates (text in RFC 3339's forms, any offset) by instant; otherwise text by bytes, and a
- * number before text. */
+/* Orders two values of an order column: NULL first, then numbers (and text that holds one) by
+ * value, exactly, then timestamps and dates (text in RFC 3339's forms, any offset) by instant, then
+ * other text by bytes. */
 int or_order_compare(const struct onerow_value *a, const struct onerow_value *b);
 
 #endif

@@ -53,8 +53,8 @@ enum onerow_status or_audit(struct or_table *table, onerow_visit_twins *visit, v
     struct audit audit = {.table = table, .visit = visit, .context = context, .counts = counts};
     or_arena_init(&audit.arena);
     *counts = (struct or_audit_counts){0};
-    enum onerow_status status = table->store->type->audit(table->table, canonical_key, &audit,
-                                                          count, &audit, error);
+    enum onerow_status status =
+        table->store->type->audit(table->table, canonical_key, &audit, count, &audit, error);
     or_arena_finish(&audit.arena);
     return status;
 }

@@ -201,8 +201,8 @@ static enum onerow_status bind_record(struct or_batcher *batcher, struct or_batc
 {
     struct onerow_span name = {0};
     struct or_table *table = NULL;
-    enum onerow_status status = batcher->options.table(batcher->options.context, name, &table,
-                                                       &batch->error);
+    enum onerow_status status =
+        batcher->options.table(batcher->options.context, name, &table, &batch->error);
     if (status != ONEROW_OK) {
         return status;
     }
@@ -351,8 +351,8 @@ static bool make_batch(struct or_batcher *batcher, struct or_batch *batch)
     return batch->entries && batch->sorted;
 }
 
-enum onerow_status or_batcher_open(const struct or_batch_options *options,
-                                   struct or_batcher **out, struct onerow_error *error)
+enum onerow_status or_batcher_open(const struct or_batch_options *options, struct or_batcher **out,
+                                   struct onerow_error *error)
 {
     *out = NULL;
     struct or_batcher *batcher = calloc(1, sizeof *batcher);
@@ -368,8 +368,7 @@ enum onerow_status or_batcher_open(const struct or_batch_options *options,
     for (unsigned i = 0; i < BATCHES; i++) {
         room = make_batch(batcher, &batcher->batches[i]) && room;
     }
-    batcher->reading =
-        room && pthread_create(&batcher->reader, NULL, read_inputs, batcher) == 0;
+    batcher->reading = room && pthread_create(&batcher->reader, NULL, read_inputs, batcher) == 0;
     if (!batcher->reading) {
         or_batcher_close(batcher);
         return or_fail(error, ONEROW_NOMEM, "no memory for a batch, or no thread to read with");

@@ -11,9 +11,9 @@
 
 #include "engine/entry.h"
 
-#define OR_BATCH_RECORDS 20000U              /* in one transaction, as a rule */
+#define OR_BATCH_RECORDS 20000U               /* in one transaction, as a rule */
 #define OR_BATCH_BYTES   (8U * 1024U * 1024U) /* of records in memory, twice */
-#define OR_BATCH_INPUTS  4096U               /* files in one run */
+#define OR_BATCH_INPUTS  4096U                /* files in one run */
 
 enum or_batch_end {
     OR_BATCH_MORE, /* another batch follows */
@@ -51,9 +51,9 @@ struct or_batch_options {
     const char *const *inputs; /* paths; "-" is standard input */
     size_t n_inputs;
     enum or_format format;
-    size_t records;             /* in a batch; 0: OR_BATCH_RECORDS */
-    const volatile bool *stop;  /* stop reading; may be NULL */
-    int stop_fd;                /* readable when *stop was set; -1: none */
+    size_t records;            /* in a batch; 0: OR_BATCH_RECORDS */
+    const volatile bool *stop; /* stop reading; may be NULL */
+    int stop_fd;               /* readable when *stop was set; -1: none */
     or_batch_table *table;
     or_batch_head *head;
     void *context;

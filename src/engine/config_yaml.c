@@ -472,6 +472,7 @@ static const struct kind KEY_COLUMN = {"{ column: COLUMN, type: text }", KEY_COL
 /* `name:type` is how --key says it; here it would silently be a column of that whole name. */
 static enum onerow_status check_not_flag(const struct or_site *site, const struct or_text *text)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): libyaml's scalars have data */
     const char *colon = memrchr(text->value.data, ':', text->value.len);
     enum onerow_type type;
     struct or_text rest = {.raw = or_span(colon ? colon + 1 : "")};
@@ -859,6 +860,7 @@ static enum onerow_status load_document(struct walk *walk, yaml_parser_t *parser
     walk->document = &document;
     enum onerow_status status = walk_document(walk);
     yaml_document_delete(&document);
+    walk->document = NULL;
     return status;
 }
 

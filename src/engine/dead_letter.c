@@ -145,7 +145,9 @@ static bool set_name(struct or_letter_box *box)
     time_t now = time(NULL);
     struct tm utc;
     char stamp[32];
-    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &utc));
+    if (!strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &utc))) {
+        return false;
+    }
     snprintf(box->name, sizeof box->name, "%s-%ld-%016llx", stamp, (long)getpid(),
              (unsigned long long)random);
     return true;

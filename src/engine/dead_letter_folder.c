@@ -49,6 +49,7 @@ static char *named_folder(const char *state)
 /* A relative folder would move with the process's working directory. Frees `folder`. */
 static char *made_absolute(char *folder)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-unix.StdCLibraryFunctions): glibc and musl allocate */
     char *here = getcwd(NULL, 0);
     char *whole = here ? or_letter_path(here, folder) : NULL;
     free(here);

@@ -104,11 +104,12 @@ static struct or_entry *carrier_of(struct or_entry **entries, size_t n)
 static void name_carriers(struct or_entry **entries, size_t n)
 {
     for (size_t first = 0, end = 0; first < n; first = end) {
-        for (end = first + 1; end < n && or_span_equal(entries[end]->record.key,
-                                                       entries[first]->record.key);
+        for (end = first + 1;
+             end < n && or_span_equal(entries[end]->record.key, entries[first]->record.key);
              end++) {
         }
-        struct or_entry *carrier = end - first > 1 ? carrier_of(entries + first, end - first) : NULL;
+        struct or_entry *carrier =
+            end - first > 1 ? carrier_of(entries + first, end - first) : NULL;
         for (size_t i = first; i < end && carrier; i++) {
             entries[i]->folded_into =
                 entries[i] != carrier && acknowledged(entries[i]) ? carrier : NULL;
@@ -120,8 +121,7 @@ enum onerow_status or_drive_put(struct or_table *table, struct or_entry **entrie
                                 const struct or_drive_options *options, struct or_arena *arena,
                                 struct onerow_error *error)
 {
-    struct drive drive = {
-        .table = table, .entries = entries, .arena = arena, .options = options};
+    struct drive drive = {.table = table, .entries = entries, .arena = arena, .options = options};
     drive.records = or_arena_alloc(arena, n * sizeof *drive.records);
     drive.verdicts = or_arena_alloc(arena, n * sizeof *drive.verdicts);
     if (!drive.records || !drive.verdicts) {
@@ -143,8 +143,7 @@ enum onerow_status or_drive_put(struct or_table *table, struct or_entry **entrie
         }
     }
     name_carriers(entries, n);
-    enum onerow_status status =
-        or_status_worse(or_status_worse(command.status, lost), drive.worst);
+    enum onerow_status status = or_status_worse(or_status_worse(command.status, lost), drive.worst);
     if (error && status != ONEROW_OK) {
         *error = drive.failure;
     }

@@ -19,7 +19,7 @@ struct or_drive_guard {
 
 struct or_drive_options {
     bool dry_run;
-    const volatile bool *stop; /* gives up waiting for a turn when set; NULL: never */
+    const volatile bool *stop;          /* gives up waiting for a turn when set; NULL: never */
     const struct or_drive_guard *guard; /* for a put of one record; NULL: none */
 };
 

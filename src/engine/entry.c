@@ -165,8 +165,7 @@ static void bind_key(struct binding *binding)
     }
     struct or_buffer key;
     or_buffer_init(&key);
-    bool fits =
-        or_key_append(&key, binding->values, table->table->key_types, table->spec.n_key);
+    bool fits = or_key_append(&key, binding->values, table->table->key_types, table->spec.n_key);
     struct onerow_span copy =
         fits ? or_arena_copy(binding->arena, or_buffer_view(&key)) : (struct onerow_span){0};
     or_buffer_finish(&key);
@@ -176,13 +175,13 @@ static void bind_key(struct binding *binding)
     }
     binding->entry->has_key = true;
     binding->entry->record.key = copy;
-    binding->entry->prefix =
-        or_key_sort_prefix(&binding->values[0], table->table->key_types[0]);
+    binding->entry->prefix = or_key_sort_prefix(&binding->values[0], table->table->key_types[0]);
 }
 
 /* ---- binding ------------------------------------------------------------------------------ */
 
-/* What was read, as JSON again: the dead letter of a record that is refused before it is written. */
+/* What was read, as JSON again: the dead letter of a record that is refused before it is written.
+ */
 static struct onerow_span item_json(const struct or_item *item, struct or_arena *arena)
 {
     struct or_buffer json;
@@ -202,9 +201,9 @@ static struct onerow_span item_json(const struct or_item *item, struct or_arena 
 
 static bool refuse_record(struct binding *binding)
 {
-    const char *reason = binding->at ? or_arena_printf(binding->arena, "column %u: %s", binding->at,
-                                                       binding->reason)
-                                     : binding->reason;
+    const char *reason =
+        binding->at ? or_arena_printf(binding->arena, "column %u: %s", binding->at, binding->reason)
+                    : binding->reason;
     or_entry_refuse(binding->entry, reason);
     binding->entry->json = item_json(binding->item, binding->arena);
     return binding->entry->json.data != NULL;

@@ -12,7 +12,7 @@ struct or_entry {
     struct onerow_record record; /* ready for the store while outcome is PENDING */
     struct or_table *table;      /* NULL: the line could not even be told its table */
     uint64_t line;
-    uint64_t prefix;             /* of the key, for sorting */
+    uint64_t prefix;              /* of the key, for sorting */
     struct or_entry *folded_into; /* the entry that carried this key's last value; NULL: itself */
     const char *reason;
     struct onerow_span id;

@@ -7,12 +7,12 @@
 #include "core/key.h"
 
 enum seen { /* what a column's values were, or'ed */
-    SEEN_BOOL = 1 << 0,
-    SEEN_INT = 1 << 1,
-    SEEN_DECIMAL = 1 << 2,
-    SEEN_TIMESTAMP = 1 << 3,
-    SEEN_JSON = 1 << 4,
-    SEEN_TEXT = 1 << 5,
+            SEEN_BOOL = 1 << 0,
+            SEEN_INT = 1 << 1,
+            SEEN_DECIMAL = 1 << 2,
+            SEEN_TIMESTAMP = 1 << 3,
+            SEEN_JSON = 1 << 4,
+            SEEN_TEXT = 1 << 5,
 };
 
 struct inference {
@@ -132,8 +132,7 @@ static void decide_key_column(struct onerow_new_column *column,
 }
 
 bool or_infer_columns(const struct or_item *items, size_t n, const struct onerow_table_spec *spec,
-                      struct or_arena *arena, struct onerow_new_column **columns,
-                      size_t *n_columns)
+                      struct or_arena *arena, struct onerow_new_column **columns, size_t *n_columns)
 {
     struct or_arena scratch;
     or_arena_init(&scratch);

@@ -8,8 +8,8 @@
 #include "engine/config.h"
 #include "input/input.h"
 
-/* The columns that the records' fields name, in order of first appearance, each with the narrowest of
- * int, decimal, bool, timestamp, json and text that takes all its values (text when there are
+/* The columns that the records' fields name, in order of first appearance, each with the narrowest
+ * of int, decimal, bool, timestamp, json and text that takes all its values (text when there are
  * none). Columns of the key take the type that the key names; without one, a timestamp stays text,
  * compared byte by byte. *columns lies in the arena. False: out of memory. */
 ONEROW_CHECKED bool or_infer_columns(const struct or_item *items, size_t n,

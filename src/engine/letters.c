@@ -133,8 +133,8 @@ enum onerow_status or_letters_add(struct or_letter_box *box, const struct or_con
     }
     bool room = !parts.config.failed && !parts.store.failed && !parts.key.failed &&
                 !parts.record.failed && !parts.key_spec.failed && !parts.policy.failed;
-    enum onerow_status status = room ? or_letter_add(box, &letter, error)
-                                     : or_fail(error, ONEROW_NOMEM, "out of memory");
+    enum onerow_status status =
+        room ? or_letter_add(box, &letter, error) : or_fail(error, ONEROW_NOMEM, "out of memory");
     parts_finish(&parts);
     return status;
 }

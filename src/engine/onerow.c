@@ -225,7 +225,8 @@ enum onerow_status onerow_put(struct onerow_table *handle, struct onerow_span js
     return status;
 }
 
-/* ---- one row ---------------------------------------------------------------------------------- */
+/* ---- one row ----------------------------------------------------------------------------------
+ */
 
 static enum onerow_status read_record(struct onerow_span json, struct or_arena *arena,
                                       struct or_item *item, struct onerow_error *error)

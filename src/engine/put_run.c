@@ -32,13 +32,13 @@
 struct run {
     const struct or_run_options *options;
     struct or_run_stats *stats;
-    struct or_table *main_table; /* of options->table */
+    struct or_table *main_table;              /* of options->table */
     struct or_table *tables[OPEN_TABLES_MAX]; /* all that are open; owned */
     size_t n_tables;
     struct or_letter_box *box; /* NULL until the first letter */
     int results;               /* -1: none */
     struct or_buffer lines;
-    enum onerow_status status; /* worst so far */
+    enum onerow_status status;  /* worst so far */
     struct onerow_error *error; /* of the failure that decided it */
 };
 
@@ -223,10 +223,9 @@ static enum onerow_status write_results(struct run *run, const struct or_batch *
         return or_fail(error, ONEROW_NOMEM, "out of memory for the result lines");
     }
     enum onerow_status status = write_all(run->results, run->lines.data, run->lines.len);
-    return status == ONEROW_OK
-               ? status
-               : or_fail(error, status, "%s: writing result lines: %s", run->options->results,
-                         strerror(errno));
+    return status == ONEROW_OK ? status
+                               : or_fail(error, status, "%s: writing result lines: %s",
+                                         run->options->results, strerror(errno));
 }
 
 static enum onerow_status open_results(struct run *run, struct onerow_error *error)
@@ -239,9 +238,9 @@ static enum onerow_status open_results(struct run *run, struct onerow_error *err
     run->results = strcmp(path, "-") == 0
                        ? dup(STDOUT_FILENO)
                        : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return run->results >= 0 ? ONEROW_OK
-                             : or_fail(error, ONEROW_USAGE, "--results %s: %s", path,
-                                       strerror(errno));
+    return run->results >= 0
+               ? ONEROW_OK
+               : or_fail(error, ONEROW_USAGE, "--results %s: %s", path, strerror(errno));
 }
 
 /* ---- dead letters -------------------------------------------------------------------------- */

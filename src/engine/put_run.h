@@ -9,19 +9,19 @@
 #include "input/input.h"
 
 struct or_run_stats {
-    uint64_t read;       /* records that have an outcome */
-    uint64_t outcome[6]; /* by enum onerow_outcome */
-    uint64_t folded;     /* carried by another record of their batch */
-    uint64_t batches;    /* that reached the store */
-    uint64_t letters;    /* kept as dead letters */
-    uint64_t unkept;     /* neither written nor kept: the dead letters could not be written */
+    uint64_t read;         /* records that have an outcome */
+    uint64_t outcome[6];   /* by enum onerow_outcome */
+    uint64_t folded;       /* carried by another record of their batch */
+    uint64_t batches;      /* that reached the store */
+    uint64_t letters;      /* kept as dead letters */
+    uint64_t unkept;       /* neither written nor kept: the dead letters could not be written */
     uint64_t first_unkept; /* line of the first of them */
-    uint64_t last_line;  /* of the last record that has an outcome */
-    const char *input;   /* the input it came from */
-    uint64_t bytes_read; /* of the present input, as stored; for a progress bar */
+    uint64_t last_line;    /* of the last record that has an outcome */
+    const char *input;     /* the input it came from */
+    uint64_t bytes_read;   /* of the present input, as stored; for a progress bar */
     uint64_t bytes_total;
-    uint64_t write_us;   /* time spent in the store, microseconds */
-    uint64_t slowest_us; /* the slowest batch */
+    uint64_t write_us;      /* time spent in the store, microseconds */
+    uint64_t slowest_us;    /* the slowest batch */
     char letters_path[512]; /* the dead letters' file, when there is one */
 };
 

@@ -176,9 +176,8 @@ static void note_mine(struct replay *replay, struct onerow_span key, const char 
 static struct onerow_span mine_key(const struct replay *replay, struct onerow_span key,
                                    struct or_arena *arena)
 {
-    const char *text = or_arena_printf(arena, "%zu %.*s",
-                                       (size_t)(replay->target - replay->targets), (int)key.len,
-                                       key.data);
+    const char *text = or_arena_printf(
+        arena, "%zu %.*s", (size_t)(replay->target - replay->targets), (int)key.len, key.data);
     return or_span(text ? text : "");
 }
 
@@ -187,8 +186,8 @@ static struct onerow_span mine_key(const struct replay *replay, struct onerow_sp
 static bool as_it_was(struct replay *replay, struct onerow_span key)
 {
     struct onerow_span then = replay->letter->row;
-    if (replay->options->force || (then.len ? same(replay->now, then)
-                                            : same(replay->now, OR_SPAN("absent")))) {
+    if (replay->options->force ||
+        (then.len ? same(replay->now, then) : same(replay->now, OR_SPAN("absent")))) {
         return true;
     }
     const struct mine *mine = find_mine(replay, key);
@@ -223,7 +222,8 @@ static enum onerow_status guard_after(void *context, const struct onerow_verdict
                          "writes over it");
 }
 
-/* ---- one letter -------------------------------------------------------------------------------- */
+/* ---- one letter --------------------------------------------------------------------------------
+ */
 
 static bool is_asked_for(const struct replay *replay, const struct or_letter *letter)
 {
@@ -250,8 +250,9 @@ static enum onerow_status read_record(const struct or_letter *letter, struct or_
                                       struct or_item *item, struct onerow_error *error)
 {
     if (!letter->record.len) {
-        return or_fail(error, ONEROW_REJECTED, "it is no record that can be read; mend it: onerow "
-                                               "dlq export, then onerow put");
+        return or_fail(error, ONEROW_REJECTED,
+                       "it is no record that can be read; mend it: onerow "
+                       "dlq export, then onerow put");
     }
     if (or_input_parse_json(letter->record, arena, item) != ONEROW_OK ||
         item->kind != OR_ITEM_RECORD) {
@@ -328,8 +329,8 @@ static enum or_letter_fate decide(void *context, const struct or_letter *letter)
     return fate;
 }
 
-enum onerow_status or_replay(const struct or_replay_options *options,
-                             struct or_replay_stats *stats, struct onerow_error *error)
+enum onerow_status or_replay(const struct or_replay_options *options, struct or_replay_stats *stats,
+                             struct onerow_error *error)
 {
     struct onerow_error unwanted;
     struct replay *replay = calloc(1, sizeof *replay);
@@ -350,7 +351,7 @@ enum onerow_status or_replay(const struct or_replay_options *options,
     struct mine *next = NULL;
     HASH_ITER(hh, replay->mine, mine, next)
     {
-        HASH_DEL(replay->mine, mine);
+        HASH_DEL(replay->mine, mine); /* NOLINT(clang-analyzer-unix.Malloc): follows no list */
         free(mine);
     }
     free(replay);

@@ -9,11 +9,11 @@
 #include "onerow/extend.h"
 
 struct or_replay_options {
-    const char *folder; /* NULL: the user's */
-    const char *table;  /* only letters of this table; NULL: all */
+    const char *folder;     /* NULL: the user's */
+    const char *table;      /* only letters of this table; NULL: all */
     const char *const *ids; /* only these letters */
     size_t n_ids;           /* 0: all */
-    bool force;         /* write over rows that changed since */
+    bool force;             /* write over rows that changed since */
     uint64_t wait_ms;
     const volatile bool *stop;
     /* Called for every letter that stays. May be NULL. */
@@ -29,8 +29,8 @@ struct or_replay_stats {
     size_t held;         /* files that another run or replay holds */
 };
 
-/* OK: every letter that was asked for is gone. LEFT: some stay. Else the store or folder failed; the
- * letters that were written are gone all the same. */
+/* OK: every letter that was asked for is gone. LEFT: some stay. Else the store or folder failed;
+ * the letters that were written are gone all the same. */
 ONEROW_CHECKED enum onerow_status or_replay(const struct or_replay_options *options,
                                             struct or_replay_stats *stats,
                                             struct onerow_error *error);

@@ -17,8 +17,8 @@ static enum onerow_status bind(struct or_table *table, const struct or_item *ite
 }
 
 enum onerow_status or_single_put(struct or_table *table, const struct or_item *item,
-                                 const struct or_drive_guard *guard, struct or_entry *entry, struct or_arena *arena,
-                                 struct onerow_error *error)
+                                 const struct or_drive_guard *guard, struct or_entry *entry,
+                                 struct or_arena *arena, struct onerow_error *error)
 {
     enum onerow_status status = bind(table, item, entry, arena, error);
     if (status != ONEROW_OK) {

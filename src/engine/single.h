@@ -9,19 +9,18 @@
 #include "engine/entry.h"
 #include "engine/put_run.h"
 
-/* Puts the item, under the guard (NULL: none). OK: it is durable and the entry says how; REJECTED: the
- * error repeats the entry's reason; UNKNOWN or else: the store failed. */
+/* Puts the item, under the guard (NULL: none). OK: it is durable and the entry says how; REJECTED:
+ * the error repeats the entry's reason; UNKNOWN or else: the store failed. */
 ONEROW_CHECKED enum onerow_status or_single_put(struct or_table *table, const struct or_item *item,
                                                 const struct or_drive_guard *guard,
                                                 struct or_entry *entry, struct or_arena *arena,
                                                 struct onerow_error *error);
 
-/* Binds an item that holds the key's columns and nothing else. USAGE: it holds others, too, or lacks
- * one; REJECTED: a value is no key. */
+/* Binds an item that holds the key's columns and nothing else. USAGE: it holds others, too, or
+ * lacks one; REJECTED: a value is no key. */
 ONEROW_CHECKED enum onerow_status or_single_bind_key(struct or_table *table,
                                                      const struct or_item *item,
-                                                     struct or_entry *entry,
-                                                     struct or_arena *arena,
+                                                     struct or_entry *entry, struct or_arena *arena,
                                                      struct onerow_error *error);
 
 /* The row with the entry's key, as JSON in the arena. ABSENT: there is none. */

@@ -23,9 +23,8 @@ enum onerow_status or_store_open(const char *url, const struct onerow_store_opti
         or_buffer_init(&shown);
         or_store_list(&known);
         or_url_mask(url, &shown);
-        enum onerow_status status =
-            or_fail(error, ONEROW_CONFIG, "store \"%s\" is not one of: %s", or_buffer_cstr(&shown),
-                    or_buffer_cstr(&known));
+        enum onerow_status status = or_fail(error, ONEROW_CONFIG, "store \"%s\" is not one of: %s",
+                                            or_buffer_cstr(&shown), or_buffer_cstr(&known));
         or_buffer_finish(&known);
         or_buffer_finish(&shown);
         return status;

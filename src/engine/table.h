@@ -33,8 +33,8 @@ ONEROW_CHECKED enum onerow_status or_table_open(const struct or_config_table *co
                                                 struct onerow_error *error);
 void or_table_close(struct or_table *table); /* NULL is accepted */
 
-/* Makes the missing table (or finds that somebody else just did) and looks at it. *sql (may be NULL)
- * is the statement that made it, the caller's (free); NULL when it was there. */
+/* Makes the missing table (or finds that somebody else just did) and looks at it. *sql (may be
+ * NULL) is the statement that made it, the caller's (free); NULL when it was there. */
 ONEROW_CHECKED enum onerow_status or_table_create(struct or_table *table,
                                                   const struct onerow_new_column *columns, size_t n,
                                                   char **sql, struct onerow_error *error);

@@ -50,8 +50,8 @@ struct memory_table {
 struct undo {
     struct undo *next;
     struct memory_table *table;
-    struct row *row;      /* the row that was written */
-    struct cell *before;  /* its cells then; NULL: it was not there */
+    struct row *row;     /* the row that was written */
+    struct cell *before; /* its cells then; NULL: it was not there */
 };
 
 struct memory_store {
@@ -139,7 +139,7 @@ static void free_table(struct memory_table *table)
     struct row *next = NULL;
     HASH_ITER(hh, table->rows, row, next)
     {
-        HASH_DEL(table->rows, row);
+        HASH_DEL(table->rows, row); /* NOLINT(clang-analyzer-unix.Malloc): follows no list */
         free_row(row, table->n_columns);
     }
     for (size_t i = 0; i < table->n_columns; i++) {
@@ -231,8 +231,7 @@ static enum onerow_status memory_table_open(struct onerow_store *base,
         .store = base,
         .columns = table->columns,
         .n_columns = table->n_columns,
-        .guarantees =
-            ONEROW_ENFORCED | ONEROW_TRANSACTIONS | ONEROW_SEQUENTIAL | ONEROW_EXCLUSIVE,
+        .guarantees = ONEROW_ENFORCED | ONEROW_TRANSACTIONS | ONEROW_SEQUENTIAL | ONEROW_EXCLUSIVE,
         .promise = "exactly one row per key while the process lives; nothing is kept after it"};
     enum onerow_status status = resolve(open, error);
     if (status != ONEROW_OK) {

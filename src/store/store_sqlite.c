@@ -38,10 +38,10 @@
 #include "base/status.h"
 #include "base/text.h"
 
-#define BUSY_NAP_US   1000
-#define CACHE_KIB     16384 /* page cache: locality for sorted batches within the memory bound */
-#define WAL_PAGES     4000  /* checkpoint after this many: fewer rewrites of hot pages in bulk */
-#define ATTACH_MARK   "?attach="
+#define BUSY_NAP_US 1000
+#define CACHE_KIB   16384 /* page cache: locality for sorted batches within the memory bound */
+#define WAL_PAGES   4000  /* checkpoint after this many: fewer rewrites of hot pages in bulk */
+#define ATTACH_MARK "?attach="
 
 static uint64_t now_ms(void)
 {
@@ -59,7 +59,8 @@ struct failure {
 
 static struct failure full_disk(void)
 {
-    return (struct failure){ONEROW_FULL, "free some space on its disk, then run the same command again"};
+    return (struct failure){ONEROW_FULL,
+                            "free some space on its disk, then run the same command again"};
 }
 
 static struct failure io_failure(int code, int os_error)
@@ -78,8 +79,9 @@ static struct failure classify(int code, int os_error)
     switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return (struct failure){ONEROW_BUSY, "find who holds it (fuser -v FILE), or give --wait more "
-                                             "seconds, and run again"};
+        return (struct failure){ONEROW_BUSY,
+                                "find who holds it (fuser -v FILE), or give --wait more "
+                                "seconds, and run again"};
     case SQLITE_FULL: return full_disk();
     case SQLITE_IOERR: return io_failure(code, os_error);
     case SQLITE_CORRUPT:
@@ -201,8 +203,8 @@ static enum onerow_status attach_one(struct or_sqlite_store *store, char *item,
     }
     *colon = '\0';
     if (access(colon + 1, F_OK) != 0) {
-        return or_fail(error, ONEROW_UNAVAILABLE, "%s: cannot attach %s: %s", store->path, colon + 1,
-                       strerror(errno));
+        return or_fail(error, ONEROW_UNAVAILABLE, "%s: cannot attach %s: %s", store->path,
+                       colon + 1, strerror(errno));
     }
     sqlite3_stmt *stmt = NULL;
     int code = sqlite3_prepare_v2(store->db, "ATTACH ?1 AS ?2", -1, &stmt, NULL);
@@ -440,11 +442,11 @@ static enum onerow_status take_turn(struct or_sqlite_store *store, const volatil
         return ONEROW_OK;
     }
     if (stop && *stop) {
-        return or_fail(error, ONEROW_INTERRUPTED, "interrupted while waiting for the turn to write");
+        return or_fail(error, ONEROW_INTERRUPTED,
+                       "interrupted while waiting for the turn to write");
     }
     return or_fail(error, ONEROW_BUSY, "%s: no turn to write within %llu s\n  %s", store->path,
-                   (unsigned long long)(store->wait_ms / 1000),
-                   classify(SQLITE_BUSY, 0).advice);
+                   (unsigned long long)(store->wait_ms / 1000), classify(SQLITE_BUSY, 0).advice);
 }
 
 static enum onerow_status sqlite_begin(struct onerow_store *base, const volatile bool *stop,
@@ -492,8 +494,8 @@ static enum onerow_status sqlite_commit(struct onerow_store *base, struct onerow
         return status;
     }
     enum onerow_status status = or_sqlite_fail(store, code, "committing", error);
-    bool nothing_kept = status == ONEROW_BUSY || status == ONEROW_REJECTED ||
-                        (code & 0xff) == SQLITE_FULL;
+    bool nothing_kept =
+        status == ONEROW_BUSY || status == ONEROW_REJECTED || (code & 0xff) == SQLITE_FULL;
     return nothing_kept ? status : ONEROW_UNKNOWN;
 }
 

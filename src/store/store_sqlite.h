@@ -51,11 +51,11 @@ struct or_sqlite_store {
 struct or_sqlite_plan {
     uint16_t *columns; /* of the record's values, in their order; owned */
     uint16_t n;
-    bool update_only;       /* lacks a required column: can only change a row that is there */
-    const char *lacks;      /* the name of that column */
-    sqlite3_stmt *upsert;   /* enforced */
-    sqlite3_stmt *insert;   /* unenforced */
-    sqlite3_stmt *update;   /* update_only and unenforced */
+    bool update_only;     /* lacks a required column: can only change a row that is there */
+    const char *lacks;    /* the name of that column */
+    sqlite3_stmt *upsert; /* enforced */
+    sqlite3_stmt *insert; /* unenforced */
+    sqlite3_stmt *update; /* update_only and unenforced */
     uint64_t last_used;
 };
 
@@ -68,19 +68,19 @@ struct or_sqlite_table {
     bool strict;
     const char *schema; /* unquoted */
     const char *name;
-    const char *quoted;   /* "schema"."name" */
-    const char *target;   /* conflict target without its parentheses */
-    const char *match;    /* condition that finds the row by ?1 … ?n_key */
-    const char *id_sql;   /* expression of a row's id, behind the alias r; NULL: none */
-    bool id_is_rowid;     /* the id is what sqlite3_last_insert_rowid tells */
-    int order;            /* column, or -1 */
-    int touch;            /* column, or -1 */
+    const char *quoted;    /* "schema"."name" */
+    const char *target;    /* conflict target without its parentheses */
+    const char *match;     /* condition that finds the row by ?1 … ?n_key */
+    const char *id_sql;    /* expression of a row's id, behind the alias r; NULL: none */
+    bool id_is_rowid;      /* the id is what sqlite3_last_insert_rowid tells */
+    int order;             /* column, or -1 */
+    int touch;             /* column, or -1 */
     const char *touch_sql; /* expression for its new value */
     struct or_sqlite_plan plans[OR_SQLITE_PLANS];
     unsigned n_plans;
-    uint64_t clock; /* for last_used */
-    sqlite3_stmt *find;  /* SELECT * by key */
-    sqlite3_stmt *count; /* SELECT 1 by key LIMIT 2, unenforced and swallowed rows */
+    uint64_t clock;         /* for last_used */
+    sqlite3_stmt *find;     /* SELECT * by key */
+    sqlite3_stmt *count;    /* SELECT 1 by key LIMIT 2, unenforced and swallowed rows */
     sqlite3_stmt *identify; /* SELECT id by key */
 };
 
@@ -96,8 +96,8 @@ static inline struct or_sqlite_table *or_sqlite_table_of(struct onerow_store_tab
 
 /* ---- store_sqlite.c --------------------------------------------------------- */
 
-/* What an (extended) result code means, by code and errno, with the error filled: what failed, SQLite's
- * message, the file, and what to do. */
+/* What an (extended) result code means, by code and errno, with the error filled: what failed,
+ * SQLite's message, the file, and what to do. */
 enum onerow_status or_sqlite_fail(struct or_sqlite_store *store, int code, const char *doing,
                                   struct onerow_error *error);
 /* Prepares a statement that is kept. */
@@ -135,8 +135,8 @@ void or_sqlite_index_sql(struct or_buffer *sql, const char *schema, const char *
 
 /* ---- store_sqlite_value.c ---------------------------------------------------- */
 
-/* Binds a value the way the column stores it. False: it cannot be stored there exactly, and *reason,
- * in the arena, says so. */
+/* Binds a value the way the column stores it. False: it cannot be stored there exactly, and
+ * *reason, in the arena, says so. */
 bool or_sqlite_bind(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
                     const struct onerow_value *value, struct or_arena *arena, const char **reason);
 /* Appends a stored value as JSON, as its column's type says. */

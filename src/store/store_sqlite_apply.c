@@ -180,10 +180,10 @@ static enum onerow_status prepare_with(struct or_sqlite_table *table,
     struct or_buffer sql;
     or_buffer_init(&sql);
     add(&sql, table, plan);
-    enum onerow_status status =
-        sql.failed ? or_fail(error, ONEROW_NOMEM, "out of memory")
-                   : or_sqlite_prepare(or_sqlite_store_of(table->base.store), or_buffer_cstr(&sql),
-                                       stmt, error);
+    enum onerow_status status = sql.failed
+                                    ? or_fail(error, ONEROW_NOMEM, "out of memory")
+                                    : or_sqlite_prepare(or_sqlite_store_of(table->base.store),
+                                                        or_buffer_cstr(&sql), stmt, error);
     or_buffer_finish(&sql);
     return status;
 }
@@ -304,8 +304,7 @@ static bool still_fits(struct writing *w, sqlite3_stmt *stmt, enum onerow_status
 {
     sqlite3_stmt *again = NULL;
     char *message = sqlite3_mprintf("%s", sqlite3_errmsg(w->store->db));
-    enum onerow_status prepared =
-        or_sqlite_prepare(w->store, sqlite3_sql(stmt), &again, w->error);
+    enum onerow_status prepared = or_sqlite_prepare(w->store, sqlite3_sql(stmt), &again, w->error);
     sqlite3_finalize(again);
     if (prepared == ONEROW_OK && message) {
         or_fail(w->error, *status, "%s", message);
@@ -315,8 +314,8 @@ static bool still_fits(struct writing *w, sqlite3_stmt *stmt, enum onerow_status
     return prepared == ONEROW_OK;
 }
 
-/* Runs the statement once. OK: it ran, or the record was refused on its own (verdict). REJECTED: the
- * transaction is gone with it. */
+/* Runs the statement once. OK: it ran, or the record was refused on its own (verdict). REJECTED:
+ * the transaction is gone with it. */
 static enum onerow_status run_once(struct writing *w, sqlite3_stmt *stmt,
                                    struct onerow_verdict *verdict)
 {
@@ -371,7 +370,8 @@ static enum onerow_status count_rows(struct writing *w, const struct onerow_reco
                                : or_sqlite_fail(w->store, code, "looking up a key", w->error);
 }
 
-/* No row was seen and none was changed: a trigger has swallowed the insert, unless the key is there. */
+/* No row was seen and none was changed: a trigger has swallowed the insert, unless the key is
+ * there. */
 static enum onerow_status judge_swallowed(struct writing *w, const struct onerow_record *record,
                                           struct onerow_verdict *verdict)
 {

@@ -149,10 +149,9 @@ static enum onerow_status run_audit(struct audit *audit, struct or_sqlite_store 
     return status;
 }
 
-enum onerow_status or_sqlite_audit(struct onerow_store_table *base,
-                                   onerow_canonical_key *canonical, void *canonical_context,
-                                   onerow_visit_twins *visit, void *context,
-                                   struct onerow_error *error)
+enum onerow_status or_sqlite_audit(struct onerow_store_table *base, onerow_canonical_key *canonical,
+                                   void *canonical_context, onerow_visit_twins *visit,
+                                   void *context, struct onerow_error *error)
 {
     struct or_sqlite_store *store = or_sqlite_store_of(base->store);
     struct audit audit = {or_sqlite_table_of(base), canonical, canonical_context, {0}};
@@ -164,9 +163,9 @@ enum onerow_status or_sqlite_audit(struct onerow_store_table *base,
         code = sqlite3_create_function_v2(store->db, "onerow_ids", 1, SQLITE_UTF8, NULL, NULL,
                                           ids_step, ids_final, NULL);
     }
-    enum onerow_status status =
-        code == SQLITE_OK ? run_audit(&audit, store, visit, context, error)
-                          : or_sqlite_fail(store, code, "preparing the audit", error);
+    enum onerow_status status = code == SQLITE_OK
+                                    ? run_audit(&audit, store, visit, context, error)
+                                    : or_sqlite_fail(store, code, "preparing the audit", error);
     sqlite3_create_function_v2(store->db, "onerow_key", n_key, SQLITE_UTF8, NULL, NULL, NULL, NULL,
                                NULL);
     or_buffer_finish(&audit.key);

@@ -143,8 +143,8 @@ static void add_column(struct or_buffer *sql, const struct onerow_table_spec *sp
 }
 
 static void table_sql(struct or_buffer *sql, const struct onerow_table_spec *spec,
-                      const char *schema, const char *name,
-                      const struct onerow_new_column *columns, size_t n, struct or_arena *arena)
+                      const char *schema, const char *name, const struct onerow_new_column *columns,
+                      size_t n, struct or_arena *arena)
 {
     or_buffer_text(sql, "CREATE TABLE ");
     or_sqlite_quote(sql, schema);
@@ -184,6 +184,7 @@ void or_sqlite_index_sql(struct or_buffer *sql, const char *schema, const char *
     for (size_t i = 0; i < n; i++) {
         or_buffer_text(sql, i ? ", " : "");
         or_sqlite_quote(sql, key[i].name);
+        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Branch): the caller filled n of them */
         if (key[i].nulls_equal && nullable[i]) {
             or_buffer_text(sql, " IS NULL, ifnull(");
             or_sqlite_quote(sql, key[i].name);
@@ -216,7 +217,8 @@ static enum onerow_status make(struct or_sqlite_store *store, const struct onero
 {
     const char *schema = NULL;
     const char *name = NULL;
-    enum onerow_status status = or_sqlite_locate(store, spec->location, arena, &schema, &name, error);
+    enum onerow_status status =
+        or_sqlite_locate(store, spec->location, arena, &schema, &name, error);
     const char *found = NULL;
     if (status != ONEROW_OK || has_table(store, schema, name, arena, &found)) {
         return status;

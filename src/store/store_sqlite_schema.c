@@ -134,13 +134,12 @@ static void look_at_column(struct look *look, sqlite3_stmt *row, size_t at)
     if (in_pk) {
         look->pk_columns++;
         look->pk_column = (int)at;
-        look->rowid_alias =
-            !look->without_rowid && strcasecmp(column->declared, "INTEGER") == 0;
+        look->rowid_alias = !look->without_rowid && strcasecmp(column->declared, "INTEGER") == 0;
     }
     bool notnull = sqlite3_column_int(row, XINFO_NOTNULL) || (in_pk && look->without_rowid);
     table->nullable[at] = !notnull;
-    column->required = notnull && hidden == 0 &&
-                       sqlite3_column_type(row, XINFO_DEFAULT) == SQLITE_NULL;
+    column->required =
+        notnull && hidden == 0 && sqlite3_column_type(row, XINFO_DEFAULT) == SQLITE_NULL;
 }
 
 /* The rowid fills itself in, so a rowid alias is never required. */
@@ -199,10 +198,10 @@ static int find_column(const struct or_sqlite_table *table, const char *name)
 static enum onerow_status look_at_kind(struct look *look)
 {
     sqlite3_stmt *stmt = NULL;
-    enum onerow_status status = or_sqlite_prepare(
-        look->store,
-        "SELECT type, wr, strict FROM pragma_table_list WHERE schema = ?1 AND name = ?2 COLLATE NOCASE",
-        &stmt, look->error);
+    enum onerow_status status = or_sqlite_prepare(look->store,
+                                                  "SELECT type, wr, strict FROM pragma_table_list "
+                                                  "WHERE schema = ?1 AND name = ?2 COLLATE NOCASE",
+                                                  &stmt, look->error);
     if (status != ONEROW_OK) {
         return status;
     }
@@ -306,12 +305,15 @@ static const char *marker_of(enum onerow_type type)
 
 static const char *type_word(enum onerow_type type)
 {
-    static const char *const words[] = {
-        [ONEROW_TYPE_UNKNOWN] = "unknown", [ONEROW_TYPE_TEXT] = "text",
-        [ONEROW_TYPE_INT] = "int",         [ONEROW_TYPE_DECIMAL] = "decimal",
-        [ONEROW_TYPE_BOOL] = "bool",       [ONEROW_TYPE_DATE] = "date",
-        [ONEROW_TYPE_TIMESTAMP] = "timestamp", [ONEROW_TYPE_UUID] = "uuid",
-        [ONEROW_TYPE_JSON] = "json"};
+    static const char *const words[] = {[ONEROW_TYPE_UNKNOWN] = "unknown",
+                                        [ONEROW_TYPE_TEXT] = "text",
+                                        [ONEROW_TYPE_INT] = "int",
+                                        [ONEROW_TYPE_DECIMAL] = "decimal",
+                                        [ONEROW_TYPE_BOOL] = "bool",
+                                        [ONEROW_TYPE_DATE] = "date",
+                                        [ONEROW_TYPE_TIMESTAMP] = "timestamp",
+                                        [ONEROW_TYPE_UUID] = "uuid",
+                                        [ONEROW_TYPE_JSON] = "json"};
     return words[type];
 }
 
@@ -449,7 +451,8 @@ static char *rejected_index(struct look *look)
         "pragma_index_xinfo(l.name, ?2) AS x WHERE x.key AND x.coll <> 'BINARY') "
         "FROM pragma_index_list(?1, ?2) AS l WHERE l.\"unique\" AND NOT EXISTS (SELECT 1 FROM "
         "pragma_index_xinfo(l.name, ?2) AS x WHERE x.key AND x.name NOT IN (SELECT value FROM "
-        "json_each(?3))) AND (SELECT count(*) FROM pragma_index_xinfo(l.name, ?2) AS x WHERE x.key) "
+        "json_each(?3))) AND (SELECT count(*) FROM pragma_index_xinfo(l.name, ?2) AS x WHERE "
+        "x.key) "
         "= json_array_length(?3)";
     sqlite3_stmt *stmt = NULL;
     struct or_buffer names;
@@ -467,15 +470,16 @@ static char *rejected_index(struct look *look)
         if (sqlite3_step(stmt) == SQLITE_ROW) {
             const unsigned char *name = sqlite3_column_text(stmt, 0);
             const unsigned char *collations = sqlite3_column_text(stmt, 2);
-            why = sqlite3_column_int(stmt, 1)
-                      ? or_arena_printf(&look->table->arena,
-                                        "index \"%s\" is partial: a row outside its WHERE has no "
-                                        "unique key",
-                                        name)
-                      : or_arena_printf(&look->table->arena,
-                                        "index \"%s\" compares with %s: it takes keys that differ "
-                                        "for one",
-                                        name, collations ? (const char *)collations : "other rules");
+            why =
+                sqlite3_column_int(stmt, 1)
+                    ? or_arena_printf(&look->table->arena,
+                                      "index \"%s\" is partial: a row outside its WHERE has no "
+                                      "unique key",
+                                      name)
+                    : or_arena_printf(&look->table->arena,
+                                      "index \"%s\" compares with %s: it takes keys that differ "
+                                      "for one",
+                                      name, collations ? (const char *)collations : "other rules");
         }
     }
     sqlite3_finalize(stmt);
@@ -504,7 +508,8 @@ static enum onerow_status refuse_unenforced(struct look *look)
     enum onerow_status status = or_fail(
         look->error, ONEROW_CONFIG,
         "%s: nothing keeps table \"%s\" at one row per key%s%s\n  run: sqlite3 %s '%s'\n  (if that "
-        "fails, there are duplicates already: onerow audit lists them)\n  or name the weaker promise "
+        "fails, there are duplicates already: onerow audit lists them)\n  or name the weaker "
+        "promise "
         "in onerow.yaml: `unenforced: accept`%s",
         look->store->path, table->name, why ? ": " : "", why ? why : "", look->store->path,
         or_buffer_cstr(&sql), why ? ", or `key_equality: store`" : "");
@@ -759,9 +764,12 @@ enum onerow_status or_sqlite_suggest(struct onerow_store *base, const char *name
     /* The narrowest full unique index that is not merely the rowid; else the primary key. */
     static const char sql[] =
         "SELECT t.name, coalesce((SELECT (SELECT json_group_array(i.name) FROM "
-        "pragma_index_info(l.name) AS i) FROM pragma_index_list(t.name) AS l WHERE l.\"unique\" AND "
-        "NOT l.partial AND NOT EXISTS (SELECT 1 FROM pragma_index_info(l.name) AS i WHERE i.cid < 0) "
-        "ORDER BY l.origin = 'pk', (SELECT count(*) FROM pragma_index_info(l.name)), l.seq LIMIT 1), "
+        "pragma_index_info(l.name) AS i) FROM pragma_index_list(t.name) AS l WHERE l.\"unique\" "
+        "AND "
+        "NOT l.partial AND NOT EXISTS (SELECT 1 FROM pragma_index_info(l.name) AS i WHERE i.cid < "
+        "0) "
+        "ORDER BY l.origin = 'pk', (SELECT count(*) FROM pragma_index_info(l.name)), l.seq LIMIT "
+        "1), "
         "(SELECT CASE count(*) WHEN 0 THEN NULL ELSE json_group_array(c.name) END FROM "
         "pragma_table_info(t.name) AS c WHERE c.pk)) FROM pragma_table_list AS t WHERE "
         "t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND "

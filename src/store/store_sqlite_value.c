@@ -164,8 +164,8 @@ static bool bind_untyped(const struct or_sqlite_table *table, sqlite3_stmt *stmt
     if (type == ONEROW_TYPE_BOOL && (is_word(value, "true") || is_word(value, "false"))) {
         return sqlite3_bind_int(stmt, at, is_word(value, "true")) == SQLITE_OK;
     }
-    bool json = type == ONEROW_TYPE_JSON &&
-                !(value->len && strchr("{[\"-0123456789tfn", value->data[0]));
+    bool json =
+        type == ONEROW_TYPE_JSON && !(value->len && strchr("{[\"-0123456789tfn", value->data[0]));
     return json ? bind_json_text(stmt, at, value) : bind_text(stmt, at, value->data, value->len);
 }
 
@@ -300,6 +300,8 @@ static bool same_image(sqlite3_value *a, sqlite3_value *b)
     case SQLITE_FLOAT: {
         double x = sqlite3_value_double(a);
         double y = sqlite3_value_double(b);
+        /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison, cert-exp42-c, cert-flp37-c): images
+         */
         return memcmp(&x, &y, sizeof x) == 0;
     }
     case SQLITE_NULL: return true;
@@ -323,15 +325,16 @@ static void convert(sqlite3_value *value, char affinity)
 
 static bool same_number(sqlite3_value *a, sqlite3_value *b, char affinity)
 {
-    bool numbers = (sqlite3_value_type(a) == SQLITE_FLOAT && sqlite3_value_type(b) == SQLITE_INTEGER) ||
-                   (sqlite3_value_type(a) == SQLITE_INTEGER && sqlite3_value_type(b) == SQLITE_FLOAT);
+    bool numbers =
+        (sqlite3_value_type(a) == SQLITE_FLOAT && sqlite3_value_type(b) == SQLITE_INTEGER) ||
+        (sqlite3_value_type(a) == SQLITE_INTEGER && sqlite3_value_type(b) == SQLITE_FLOAT);
     return numbers && affinity != OR_AFFINITY_BLOB && affinity != OR_AFFINITY_TEXT &&
            sqlite3_value_double(a) == sqlite3_value_double(b) &&
            (double)sqlite3_value_int64(a) == sqlite3_value_double(a);
 }
 
-/* onerow_differs(affinities, old, new, old, new, …): whether any pair differs as an image. The first
- * argument is '' in an upsert, where SQLite has converted the new values already. */
+/* onerow_differs(affinities, old, new, old, new, …): whether any pair differs as an image. The
+ * first argument is '' in an upsert, where SQLite has converted the new values already. */
 static void differs(sqlite3_context *context, int n, sqlite3_value **arguments)
 {
     const char *affinities = (const char *)sqlite3_value_text(arguments[0]);
@@ -360,8 +363,8 @@ static bool is_outdated(const struct or_sqlite_table *table, sqlite3_value *old,
     return table->spec.compare_order(&given, &stored) < 0;
 }
 
-/* onerow_seen(id, old order, new order, differing columns): called with the row that is there; notes
- * it and says whether it is to be written. */
+/* onerow_seen(id, old order, new order, differing columns): called with the row that is there;
+ * notes it and says whether it is to be written. */
 static void seen(sqlite3_context *context, int n, sqlite3_value **arguments)
 {
     (void)n;

@@ -43,7 +43,7 @@
 #include <unistd.h>
 
 #define QUEUE_SIZE    4096U
-#define LOOK_UP_MS    10U         /* a sleeper's rhythm of looking after the others */
+#define LOOK_UP_MS    10U /* a sleeper's rhythm of looking after the others */
 #define NAP_LIMIT_MS  100U
 #define HOLD_LIMIT_MS 5000U
 
@@ -70,8 +70,7 @@ static uint64_t now_ms(void)
 /* Locks or unlocks one byte of the file: F_OFD_SETLK with F_WRLCK or F_UNLCK. */
 static bool lock_byte(int fd, int type, off_t at)
 {
-    struct flock lock = {
-        .l_type = (short)type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+    struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
     return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 

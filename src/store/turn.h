@@ -19,7 +19,8 @@ struct or_turn *or_turn_open(const char *path, unsigned mode);
 void or_turn_close(struct or_turn *turn); /* NULL is accepted; gives a held turn up */
 
 /* Waits for the turn, at most wait_ms, or until *stop (NULL: never). True: it is ours, or the queue
- * is not to be relied on and the caller should try its luck. False: time is over or *stop was set. */
+ * is not to be relied on and the caller should try its luck. False: time is over or *stop was set.
+ */
 bool or_turn_take(struct or_turn *turn, uint64_t wait_ms, const volatile bool *stop);
 
 /* Passes the turn to the next in line. Harmless without one. */

@@ -461,7 +461,7 @@ void *share(size_t size)
     return memory;
 }
 
-void unshare(void *memory, size_t size)
+void give_back(void *memory, size_t size)
 {
     munmap(memory, size);
 }

@@ -80,9 +80,9 @@ const char *sql_error(struct bench *b, const char *statement);
 pid_t child(int (*run)(void *context), void *context);
 /* Its exit code, or 128 + the signal that ended it. */
 int child_code(pid_t pid);
-/* Memory that children share with their parent; given back by unshare. */
+/* Memory that children share with their parent; given back by give_back. */
 void *share(size_t size);
-void unshare(void *memory, size_t size);
+void give_back(void *memory, size_t size);
 
 /* Random numbers from ONEROW_TEST_SEED, or from a seed that is printed. */
 void seed_dice(void);

@@ -132,6 +132,15 @@ static void a_number_is_before_text(void **state)
     assert_order(value(ONEROW_NUMBER, "5"), value(ONEROW_TEXT, "2024-01-01"), -1);
 }
 
+/* Also where a column holds all sorts of things. */
+static void ranks(void **state)
+{
+    (void)state;
+    static const char *const list[] = {"-1",         "9",          "10", "2024", "2024-01-01",
+                                       "2024-01-02", "2024-13-01", "9x", "word"};
+    assert_list_rises(ONEROW_TEXT, list);
+}
+
 /* The naive ways: through a double, and byte by byte. Both take other orders. */
 static void naive_orders_confuse(void **state)
 {
@@ -198,6 +207,7 @@ int main(void)
         cmocka_unit_test(text_by_bytes),
         cmocka_unit_test(null_is_before_everything),
         cmocka_unit_test(a_number_is_before_text),
+        cmocka_unit_test(ranks),
         cmocka_unit_test(naive_orders_confuse),
         cmocka_unit_test(the_order_is_transitive),
         cmocka_unit_test(random_decimals),

@@ -19,7 +19,7 @@
 #include "core/put.h"
 #include "tests/support/bench.h"
 
-typedef void step(struct or_put *put, enum onerow_status answer, struct or_put_command *command);
+typedef void stepper(struct or_put *put, enum onerow_status answer, struct or_put_command *command);
 
 /* ---- the judge ------------------------------------------------------------------------ */
 
@@ -149,7 +149,7 @@ static const enum onerow_status ANSWERS[] = {
     ONEROW_BUSY, ONEROW_CONFIG,   ONEROW_INTERRUPTED};
 
 struct walk {
-    step *step;
+    stepper *step;
     uint64_t ends;
     const char *fault;
 };
@@ -184,7 +184,7 @@ static void walk(struct walk *w, struct or_put put, struct judge judge, enum one
     }
 }
 
-static struct walk walk_all(step *step, size_t n, bool dry_run)
+static struct walk walk_all(stepper *step, size_t n, bool dry_run)
 {
     struct walk w = {.step = step};
     struct or_put put;
@@ -271,7 +271,7 @@ static void the_judge_sees_broken_rules(void **state)
 {
     (void)state;
     static const struct {
-        step *step;
+        stepper *step;
         const char *fault;
     } broken[] = {
         {hasty, "settled inside a transaction"},

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small put that is run again and again under strace, with something going wrong at its n-th call.
+
+The put has five batches of seven lines: new rows, a row that changes later, one that is repeated,
+and four lines that are rejected. What a run leaves behind is looked at in a copy, so that the run
+that follows finds the file as the one before left it, write-ahead log and all.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import harness
+
+LINES = 35
+REJECTED = {8: {"name": None, "v": 8}, 15: {"name": ["k15"], "v": 15},
+            16: None, 29: {"v": 29}}
+DATABASE = "x.db"
+TELLS_UNKEPT = "could not be kept"
+
+
+def records():
+    """The input's records by line; None: a line that is no record at all."""
+    made = [REJECTED.get(n, {"name": f"k{n}", "v": n}) for n in range(1, LINES + 1)]
+    made[24] = {"name": "k1", "v": 100}  # a row that is there already changes
+    made[25] = {"name": "k2", "v": 2}    # and one does not
+    return made
+
+
+def final_rows():
+    rows = {}
+    for n, record in enumerate(records(), 1):
+        if n not in REJECTED:
+            rows[record["name"]] = record
+    return rows
+
+
+def rows_of(t, database):
+    """The table's rows, through the sqlite3 client; none when there is no table yet."""
+    if not os.path.exists(t.path(database)):
+        return {}
+    if not t.count(database, "SELECT count(*) FROM sqlite_schema WHERE name = 't'"):
+        return {}
+    return {name: {"name": name, "v": int(v)}
+            for name, v in t.sql(database, "SELECT name, v FROM t")}
+
+
+class Case:
+    """One run in a folder of its own, and what it left."""
+
+    def __init__(self, t, name, state=None):
+        self.t, self.folder = t, name
+        os.mkdir(t.path(name))
+        text = "".join("{\"name\": \n" if r is None else json.dumps(r) + "\n" for r in records())
+        t.write(os.path.join(name, "in.ndjson"), text)
+        self.env = dict(t.env, ONEROW_STATE=state or t.path(name, "state"))
+        self.log = t.path(name, "strace.log")
+
+    def put(self, results, strace=(), **options):
+        """Runs the put; strace: options of strace, none for a run without it."""
+        command = [harness.ONEROW, "put", "--store", "sqlite:" + DATABASE, "--table", "t", "--key",
+                   "name", "--create-table", "--batch", "7", "--results", results, "in.ndjson"]
+        return self.run(command, strace, **options)
+
+    def run(self, command, strace=(), **options):
+        if strace:
+            tool = harness.need("strace", "strace")
+            command = [tool, "-f", "-y", "-s", "0", "-o", self.log, *strace,
+                       *command]
+        done = subprocess.run(command, cwd=self.t.path(self.folder), env=self.env, timeout=120,
+                              stdin=subprocess.DEVNULL, capture_output=True, **options)
+        return harness.Result(done.returncode, done.stdout.decode(errors="replace"),
+                              done.stderr.decode(errors="replace"))
+
+    def lines(self, results):
+        name = os.path.join(self.folder, results)
+        return self.t.results(name) if os.path.exists(self.t.path(name)) else []
+
+    def letters(self):
+        return self.t.letters(os.path.relpath(self.env["ONEROW_STATE"], self.t.folder))
+
+    def copy(self):
+        """The database as it is now, in another folder: looking at it must change nothing."""
+        copied = os.path.join(self.folder, "copy")
+        shutil.rmtree(self.t.path(copied), ignore_errors=True)
+        os.mkdir(self.t.path(copied))
+        for ending in ("", "-wal", "-journal"):
+            path = self.t.path(self.folder, DATABASE + ending)
+            if os.path.exists(path):
+                shutil.copy(path, self.t.path(copied))
+        return os.path.join(copied, DATABASE)
+
+    def what_is_untrue(self, results):
+        """Whether the file is whole, and each result line true."""
+        database = self.copy()
+        self.t.sound(database)
+        kept = self.letters()
+        lines = [line for line in self.lines(results)
+                 if TELLS_UNKEPT not in (line["reason"] or "")]
+        return harness.untrue(lines, records(), rows_of(self.t, database), kept)
+
+    def check_end(self, result, results):
+        """The put has run to its end, as if nothing had ever gone wrong."""
+        assert result.code == 1, result
+        balance = result.balance
+        assert balance["read"] == LINES and balance["rejected"] == len(REJECTED), result
+        assert balance["unknown"] == 0, result
+        lines = self.lines(results)
+        assert [line["line"] for line in lines] == list(range(1, LINES + 1)), lines
+        assert self.what_is_untrue(results) == []
+        database = os.path.join(self.folder, DATABASE)
+        assert rows_of(self.t, database) == final_rows(), rows_of(self.t, database)
+        self.t.sound(database)
+        shutil.rmtree(self.t.path(self.folder), ignore_errors=True)
+
+
+CALL = re.compile(r"^(?:\[pid +)?(\d+)\]? +(?:<\.\.\. )?(\w+)(\(| resumed)(.*)$")
+TARGET = re.compile(r"^\d+<([^>]*)>")
+SYNCS = ("fsync", "fdatasync")
+
+
+def told_too_early(log, results):
+    """From strace's log: writes to the results file at which something it speaks of was not flushed
+    to the disk. A flush that failed is none."""
+    early, dirty, flushing = [], set(), {}
+    with open(log, errors="replace") as file:
+        for line in file:
+            call = CALL.match(line)
+            if not call:
+                continue
+            thread, name, begun, rest = call.groups()
+            target = TARGET.match(rest)
+            path = target.group(1) if target else ""
+            if name in SYNCS:
+                path = path if begun == "(" else flushing.pop(thread, "")
+                if "<unfinished" in rest:
+                    flushing[thread] = path
+                elif re.search(r"= 0$", rest):
+                    dirty.discard(path)
+            elif path.endswith("/" + results):
+                early += [f"{line.strip()[:60]} while {path} is not flushed" for path in dirty]
+            elif path.endswith(("-wal", "-journal", ".jsonl")):
+                dirty.add(path)
+    return early
