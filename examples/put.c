@@ -95,7 +95,7 @@ static enum onerow_status find_or_create(struct onerow_table *areas, struct oner
     char *id;
     enum onerow_status status = onerow_ensure(areas, span("{\"name\": \"HOME\"}"), &id, error);
     if (status == ONEROW_OK) {
-        printf("HOME is    %s\n", id);
+        printf("id of HOME %s\n", id);
         free(id);
     }
     return status;

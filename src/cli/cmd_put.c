@@ -37,7 +37,7 @@ static const struct argp_option options[] = {
     {"create-table", OPT_CREATE, 0, 0, "make the table and its unique index when missing", 0},
     {"dry-run", OPT_DRY, 0, 0, "say what would happen; write nothing", 0},
     {"format", OPT_FORMAT, "FORMAT", 0, "ndjson or csv (default: by name, then by content)", 0},
-    {"batch", OPT_BATCH, "N", 0, "records in one transaction (default 20000)", 0},
+    {"batch", OPT_BATCH, "N", 0, "records in one transaction (default 40000)", 0},
     {0},
 };
 

@@ -31,7 +31,8 @@ struct or_batcher {
     bool closing;
     /* the reader's own */
     struct or_input *input;
-    size_t at; /* index of the present input */
+    size_t at;              /* index of the present input */
+    struct or_arena fields; /* of the item at hand */
     struct or_arena head_arena;
     struct or_item *head; /* read before the table was there */
     size_t n_head;
@@ -253,6 +254,9 @@ static enum onerow_status begin_input(struct or_batcher *batcher, struct or_batc
     if (status == ONEROW_OK && !batcher->begun && batcher->options.head) {
         status = read_head(batcher, &batch->error);
     }
+    if (status == ONEROW_OK) {
+        or_input_fields_in(batcher->input, &batcher->fields);
+    }
     batcher->begun = true;
     return status;
 }
@@ -283,6 +287,7 @@ static bool fill_step(struct or_batcher *batcher, struct or_batch *batch)
         return false;
     }
     struct or_item item = {0};
+    or_arena_reset(&batcher->fields);
     batch->status = next_item(batcher, &batch->arena, &item, &batch->error);
     if (batch->status != ONEROW_OK) {
         return false;
@@ -363,6 +368,7 @@ enum onerow_status or_batcher_open(const struct or_batch_options *options, struc
     batcher->records = options->records ? options->records : OR_BATCH_RECORDS;
     pthread_mutex_init(&batcher->lock, NULL);
     pthread_cond_init(&batcher->moved, NULL);
+    or_arena_init(&batcher->fields);
     or_arena_init(&batcher->head_arena);
     bool room = true;
     for (unsigned i = 0; i < BATCHES; i++) {
@@ -405,6 +411,7 @@ void or_batcher_close(struct or_batcher *batcher)
         or_arena_finish(&batcher->batches[i].arena);
     }
     or_input_close(batcher->input);
+    or_arena_finish(&batcher->fields);
     or_arena_finish(&batcher->head_arena);
     pthread_cond_destroy(&batcher->moved);
     pthread_mutex_destroy(&batcher->lock);

@@ -11,9 +11,9 @@
 
 #include "engine/entry.h"
 
-#define OR_BATCH_RECORDS 20000U               /* in one transaction, as a rule */
-#define OR_BATCH_BYTES   (8U * 1024U * 1024U) /* of records in memory, twice */
-#define OR_BATCH_INPUTS  4096U                /* files in one run */
+#define OR_BATCH_RECORDS 40000U                /* in one transaction, as a rule */
+#define OR_BATCH_BYTES   (10U * 1024U * 1024U) /* of records in memory, twice */
+#define OR_BATCH_INPUTS  4096U                 /* files in one run */
 
 enum or_batch_end {
     OR_BATCH_MORE, /* another batch follows */

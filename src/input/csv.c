@@ -475,7 +475,7 @@ static bool emit_record(const struct or_csv *csv, struct or_arena *arena, struct
 {
     size_t n = csv->n_cells;
     struct onerow_span text = or_arena_copy(arena, csv->row);
-    struct or_field *fields = or_arena_alloc(arena, n * sizeof *fields);
+    struct or_field *fields = or_arena_alloc(csv->fields ? csv->fields : arena, n * sizeof *fields);
     if (!text.data || !fields) {
         return false;
     }

@@ -45,6 +45,8 @@ struct or_csv {
     struct csv_parser parser;
     bool row_over; /* the parser has seen the row's end, */
     bool stray;    /* and then more in the same line */
+
+    struct or_arena *fields; /* where items' fields go; NULL: the items' own arena */
 };
 
 ONEROW_CHECKED bool or_csv_init(struct or_csv *csv);

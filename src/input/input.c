@@ -184,6 +184,12 @@ enum onerow_status or_input_next(struct or_input *input, struct or_arena *arena,
     return status;
 }
 
+void or_input_fields_in(struct or_input *input, struct or_arena *fields)
+{
+    input->ndjson.json.fields = fields;
+    input->csv.fields = fields;
+}
+
 bool or_input_would_wait(struct or_input *input)
 {
     return input->fault.status == ONEROW_OK && or_lines_idle(&input->lines);

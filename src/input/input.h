@@ -64,6 +64,10 @@ void or_input_close(struct or_input *input); /* NULL is accepted */
 ONEROW_CHECKED enum onerow_status or_input_next(struct or_input *input, struct or_arena *arena,
                                                 struct or_item *item, struct onerow_error *error);
 
+/* From now on items' fields (not their texts) lie in this arena, which the caller may reset between
+ * two items: most callers are through with a record's fields before its texts. NULL: as before. */
+void or_input_fields_in(struct or_input *input, struct or_arena *fields);
+
 /* Whether or_input_next would have to wait for a slow writer: time to flush what there is. */
 bool or_input_would_wait(struct or_input *input);
 

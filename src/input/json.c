@@ -419,7 +419,8 @@ static bool read_value(struct parse *parse, yyjson_val *value, struct or_field *
 static bool read_fields(struct parse *parse, yyjson_val *object)
 {
     size_t n = unsafe_yyjson_get_len(object);
-    struct or_field *fields = or_arena_alloc(parse->arena, n * sizeof *fields);
+    struct or_arena *arena = parse->json->fields ? parse->json->fields : parse->arena;
+    struct or_field *fields = or_arena_alloc(arena, n * sizeof *fields);
     if (!fields) {
         return no_memory(parse);
     }

@@ -11,7 +11,8 @@
 struct or_json {
     char *block; /* owned */
     size_t used;
-    bool exhausted; /* a record asked for more than there may be */
+    bool exhausted;          /* a record asked for more than there may be */
+    struct or_arena *fields; /* where items' fields go; NULL: the items' own arena */
 };
 
 ONEROW_CHECKED bool or_json_init(struct or_json *json);

@@ -40,7 +40,7 @@
 
 #define BUSY_NAP_US 1000
 #define CACHE_KIB   16384 /* page cache: locality for sorted batches within the memory bound */
-#define WAL_PAGES   4000  /* checkpoint after this many: fewer rewrites of hot pages in bulk */
+#define WAL_PAGES   16000 /* checkpoint after this many: fewer rewrites of hot pages in bulk */
 #define ATTACH_MARK "?attach="
 
 static uint64_t now_ms(void)

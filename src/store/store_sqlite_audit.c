@@ -77,28 +77,33 @@ static void ids_final(sqlite3_context *context)
     sqlite3_free(ids->json);
 }
 
-static void add_key_columns(struct or_buffer *sql, const struct or_sqlite_table *table)
+static void add_key_columns(struct or_buffer *sql, const struct or_sqlite_table *table, bool named)
 {
     for (size_t i = 0; i < table->spec.n_key; i++) {
         or_buffer_text(sql, i ? ", r." : "r.");
         or_sqlite_quote(sql, table->spec.key[i].name);
+        if (named) {
+            or_buffer_printf(sql, " AS c%zu", i);
+        }
     }
 }
 
+/* The groups are chosen outside of the query that makes them: inside, a column of the table that
+ * happens to be called like one of our names would be taken for it. */
 static void audit_sql(struct or_buffer *sql, const struct or_sqlite_table *table)
 {
-    or_buffer_text(sql, "SELECT onerow_key(");
-    add_key_columns(sql, table);
-    or_buffer_printf(sql, ") AS k, count(*) AS n, onerow_ids(%s), ",
+    or_buffer_text(sql, "SELECT * FROM (SELECT onerow_key(");
+    add_key_columns(sql, table, false);
+    or_buffer_printf(sql, ") AS key, count(*) AS n, onerow_ids(%s) AS ids, ",
                      table->id_sql ? table->id_sql : "NULL");
-    add_key_columns(sql, table);
+    add_key_columns(sql, table, true);
     or_buffer_printf(sql, " FROM %s AS r GROUP BY ", table->quoted);
     if (table->spec.store_key_equality) {
-        add_key_columns(sql, table);
+        add_key_columns(sql, table, false);
     } else {
-        or_buffer_char(sql, 'k');
+        or_buffer_char(sql, '1');
     }
-    or_buffer_text(sql, " HAVING n > 1 OR typeof(k) = 'text'");
+    or_buffer_text(sql, ") WHERE n > 1 OR typeof(key) = 'text'");
 }
 
 static void visit_group(struct audit *audit, sqlite3_stmt *row, onerow_visit_twins *visit,

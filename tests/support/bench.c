@@ -114,7 +114,8 @@ static size_t split_columns(struct bench *b, const char *list, const char *names
         types[n] = ONEROW_TYPE_UNKNOWN;
         if (colon) {
             *colon = '\0';
-            types[n] = or_type_of_name(or_span(colon + 1));
+            types[n] = strcmp(colon + 1, "json") == 0 ? ONEROW_TYPE_JSON
+                                                      : or_type_of_name(or_span(colon + 1));
         }
         assert_true(n < room);
         names[n++] = part;

@@ -107,7 +107,7 @@ static pid_t start_turn(unsigned who)
 {
     uint32_t before = tickets();
     pid_t pid = child(one_turn, &who);
-    until(tickets() > before);
+    until(tickets() != before);
     return pid;
 }
 
@@ -115,10 +115,12 @@ static pid_t start_turn(unsigned who)
 
 #define WRITERS 8U
 
-static void first_come_first_served(void **state)
+/* Queues up one process after the other; whether they were served in that order. */
+static bool served_in_order(void)
 {
-    (void)state;
     pid_t pids[WRITERS];
+    bool in_order = true;
+    *board = (struct board){0};
     for (unsigned i = 0; i < WRITERS; i++) {
         pids[i] = start_turn(i);
     }
@@ -128,10 +130,28 @@ static void first_come_first_served(void **state)
         assert_int_equal(child_code(pids[i]), 0);
     }
     assert_int_equal(board->taken, WRITERS);
-    for (unsigned i = 0; i < WRITERS; i++) {
-        assert_int_equal(board->order[i], i);
-    }
     assert_int_equal(board->most, 1);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        in_order &= board->order[i] == i;
+    }
+    return in_order;
+}
+
+/* A process that the machine does not let run for 100 ms is passed over, rightly; so a crowded
+ * machine has three tries. */
+static void assert_served_in_order(void)
+{
+    bool in_order = false;
+    for (int tries = 0; tries < 3 && !in_order; tries++) {
+        in_order = served_in_order();
+    }
+    assert_true(in_order);
+}
+
+static void first_come_first_served(void **state)
+{
+    (void)state;
+    assert_served_in_order();
 }
 
 /* Each asks again as soon as it has given: with a queue, nobody is served twice before all others
@@ -181,7 +201,9 @@ static void nobody_starves(void **state)
     }
     assert_int_equal(board->taken, 64);
     assert_int_equal(board->most, 1);
-    printf("# longest absence of a writer: %u turns of 64\n", longest_absence(4, 64));
+    unsigned longest = longest_absence(4, 64);
+    printf("# longest absence of a writer: %u turns of 64\n", longest);
+    assert_true(longest < 32);
 }
 
 /* The naive queue, a lock that whoever asks first gets: one that asks again at once is served many
@@ -415,19 +437,8 @@ static void the_counter_runs_over(void **state)
     int fd = open(path, O_RDWR | O_CLOEXEC);
     assert_int_equal(pwrite(fd, near_the_end, sizeof near_the_end, 0), sizeof near_the_end);
     close(fd);
-    unsigned names[WRITERS];
-    pid_t pids[WRITERS];
-    for (unsigned i = 0; i < WRITERS; i++) {
-        names[i] = i;
-        uint32_t before = tickets();
-        pids[i] = child(one_turn, &names[i]);
-        until(tickets() != before);
-    }
-    atomic_store(&board->leave, true);
-    for (unsigned i = 0; i < WRITERS; i++) {
-        assert_int_equal(child_code(pids[i]), 0);
-        assert_int_equal(board->order[i], i);
-    }
+    assert_served_in_order();
+    assert_true(tickets() < UINT32_MAX - 3);
 }
 
 static void no_queue_where_there_can_be_none(void **state)

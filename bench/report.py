@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures -> docs/BENCHMARKS.md and docs/benchmarks.svg."""
+import datetime
+import os
+import platform
+import re
+import statistics
+import subprocess
+import xml.sax.saxutils
+
+# name: (what, ours, peer, unit, goal). A goal is "+N": the ratio ours / peer is to be at least N;
+# "=N": our own value is to be at least N; "-N": at most N; None: for information.
+FIGURES = {
+    "eight": ("8 processes, the same keys", "8 × `onerow put`",
+              "`BEGIN IMMEDIATE`, busy timeout, one row per transaction", "rows/s", "+2.5"),
+    "eight_64": ("the same, 64 rows per transaction on both sides", "`onerow put --batch 64`",
+                 "by hand, 64 rows per transaction", "rows/s", None),
+    "eight_1000": ("the same, 1,000 rows per transaction on both sides",
+                   "`onerow put --batch 1000`", "by hand, 1,000 rows per transaction", "rows/s",
+                   None),
+    "naive": ("8 processes against check-then-write", "8 × `onerow put`",
+              "`BEGIN`, look, write; again at `SQLITE_BUSY`", "rows/s", "+200"),
+    "naive_wait": ("the same, with a busy timeout of 5 s", "8 × `onerow put`",
+                   "the same with `busy_timeout` 5000", "rows/s", None),
+    "jain_1": ("fairness among 8 processes, 1 row per transaction (Jain, 1 is even)",
+               "onerow's store", "busy timeout", "", "=0.8"),
+    "jain_64": ("fairness, 64 rows per transaction", "onerow's store", "busy timeout", "", "=0.8"),
+    "wait_1": ("worst wait, in rounds of all 8 processes, 1 row per transaction",
+               "onerow's store", "busy timeout", "rounds", "-3"),
+    "wait_64": ("worst wait in rounds, 64 rows per transaction", "onerow's store", "busy timeout",
+                "rounds", "-3"),
+    "seconds_1": ("worst wait, 1 row per transaction", "onerow's store", "busy timeout", "s", None),
+    "seconds_64": ("worst wait, 64 rows per transaction", "onerow's store", "busy timeout", "s",
+                   None),
+    "bulk": ("bulk: {bulk:,} shuffled records into an empty table", "`onerow put`",
+             "prepared upserts, one transaction", "rows/s", "+1.5"),
+    "bulk_results": ("the same, a result line written for each record", "`onerow put --results`",
+                     "prepared upserts, one transaction", "rows/s", None),
+    "bulk_python": ("the same against Python", "`onerow put`",
+                    "Python `executemany`, one transaction", "rows/s", None),
+    "parse": ("NDJSON → record → key → SHA-256", "input, binding and key of `put`",
+              "Python `json.loads`, `hashlib`", "MB/s", "+18"),
+}
+BAR_HEIGHT, BAR_GAP, LEFT, SCALE_WIDTH, RIGHT = 18, 16, 330, 400, 150
+LONGEST = 4  # goals that a bar can show; a longer one is cut off there
+
+
+def number(value):
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+class Row:
+    """One figure, ready to be shown."""
+
+    def __init__(self, name, pairs, bench):
+        what, self.ours_name, self.peer_name, self.unit, goal = FIGURES[name]
+        self.name = name
+        self.what = what.format(bulk=bench.bulk_records)
+        self.ours = statistics.median(pair[0] for pair in pairs)
+        self.peer = statistics.median(pair[1] for pair in pairs)
+        self.ratios = sorted(pair[0] / pair[1] if pair[1] else 0 for pair in pairs)
+        self.ratio = statistics.median(self.ratios)
+        self.kind = goal[0] if goal else None
+        self.goal = float(goal[1:]) if goal else None
+        self.value = self.ratio if self.kind == "+" else self.ours
+
+    def progress(self):
+        """How many times the goal is reached; below 1 it is not."""
+        if self.kind == "-":
+            return self.goal / self.value if self.value else LONGEST
+        return self.value / self.goal
+
+    def reached(self):
+        return self.progress() >= 1
+
+    def goal_text(self):
+        sign = {"+": "≥ {}×", "=": "≥ {}", "-": "≤ {}"}[self.kind] if self.kind else "—"
+        return sign.format(f"{self.goal:g}" if self.kind else "")
+
+    def line(self):
+        verdict = "—" if not self.kind else "yes" if self.reached() else "**no**"
+        unit = f" {self.unit}" if self.unit else ""
+        low, high = self.ratios[0], self.ratios[-1]
+        return (f"| {self.what} | {self.ours_name}: {number(self.ours)}{unit} | "
+                f"{self.peer_name}: {number(self.peer)}{unit} | "
+                f"{number(low)} / **{number(self.ratio)}** / {number(high)} | "
+                f"{self.goal_text()} | {verdict} |")
+
+
+def memory_row(memory):
+    """The memory figure in the shape of the others."""
+    row = Row.__new__(Row)
+    row.name, row.kind, row.goal, row.value = "memory", "-", 64.0, memory[0]
+    row.what = f"peak resident memory, {memory[2]:,} records from a pipe (MiB)"
+    row.unit = "MiB"
+    row.line = lambda: (f"| {row.what} | `onerow put`: {memory[0]:.1f} MiB in {memory[1]:.0f} s | "
+                        f"— | — | ≤ 64 | {'yes' if row.reached() else '**no**'} |")
+    return row
+
+
+# ---- the machine --------------------------------------------------------------------------------
+
+def first_line(*command):
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "not known"
+    return (answer.stdout.splitlines() or ["not known"])[0]
+
+
+def cpu():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        found = re.search(r"model name\s*: (.*)", file.read())
+    return found.group(1) if found else platform.machine()
+
+
+def distribution():
+    with open("/etc/os-release", encoding="utf-8") as file:
+        found = re.search(r'PRETTY_NAME="(.*)"', file.read())
+    return found.group(1) if found else platform.system()
+
+
+def commit():
+    name = first_line("git", "rev-parse", "--short=12", "HEAD")
+    changed = first_line("git", "status", "--porcelain", "--", "src", "include", "bench",
+                         "meson.build") != "not known"
+    return name + (" with uncommitted changes" if changed else "")
+
+
+def memory_of_machine():
+    with open("/proc/meminfo", encoding="utf-8") as file:
+        return int(file.readline().split()[1]) / 1024 / 1024
+
+
+def machine(rounds, bench):
+    today = datetime.date.today().isoformat()
+    return f"""- Machine: {os.cpu_count()} × {cpu()}, {memory_of_machine():.1f} GiB of memory; \
+{distribution()}, Linux {platform.release()}
+- Versions: {first_line("cc", "--version")}; SQLite \
+{first_line("pkg-config", "--modversion", "sqlite3")}; yyjson \
+{first_line("pkg-config", "--modversion", "yyjson")}; Python {platform.python_version()}
+- Settings: WAL and `synchronous=FULL` on all sides; the rest as each side sets it by itself
+- Commit: {commit()}
+- Date: {today}; load average when the run ended: {os.getloadavg()[0]:.1f}
+- Data: {bench.shared_keys:,} keys, each given with other values to 3 of 8 processes (one-row \
+transactions by hand: {bench.single_keys:,} keys); {bench.bulk_records:,} records of 139 bytes for \
+the others
+- {rounds} rounds; each measures everything once, ours and the peer one after the other
+"""
+
+
+# ---- notes --------------------------------------------------------------------------------------
+
+def notes():
+    """{figure: text} from bench/notes.md."""
+    try:
+        with open("bench/notes.md", encoding="utf-8") as file:
+            parts = re.split(r"^## +(\S+) *$", file.read(), flags=re.MULTILINE)
+    except FileNotFoundError:
+        return {}
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2])}
+
+
+def explanations(rows):
+    known = notes()
+    missed = [row for row in rows if row.kind and not row.reached()]
+    if not missed:
+        return ""
+    text = "\n## Goals that are not reached\n"
+    for row in missed:
+        text += f"\n**{row.what}.** {known.get(row.name, 'Not explained yet.')}\n"
+    return text
+
+
+# ---- the two files --------------------------------------------------------------------------------
+
+def markdown(rows, rounds, bench):
+    table = "\n".join(row.line() for row in rows)
+    return f"""# Benchmarks
+
+Written by `make bench`; not to be edited by hand. Reproduce it with:
+
+```
+BENCH_ROUNDS={rounds} make bench
+```
+
+{machine(rounds, bench)}
+Values are medians of the rounds. What counts is the ratio within a round: smallest / **median** /
+largest.
+
+![How far each goal is reached](benchmarks.svg)
+
+| what | ours | peer | ratio | goal | reached |
+|---|---|---|---|---|---|
+{table}
+
+What is measured:
+
+- *8 processes* are whole commands on overlapping shuffled NDJSON, from their start to the end of
+  the last one; the peer (`bench/peer_sqlite.c`) is a C program with prepared statements that reads
+  the same files with yyjson.
+- *check-then-write* runs by the clock, since most of its tries are answered `SQLITE_BUSY`.
+- *Fairness and waits* come from `bench/turn_bench.c`, {bench.seconds:g} s each. A *round of all
+  processes* is 8 times the mean duration of a transaction: with perfect turns nobody waits longer
+  than about one.
+- *bulk* is the whole command: reading, sorting, writing, telling outcomes, closing.
+- *memory* is `ru_maxrss` of one `onerow put`, measured once.
+{explanations(rows)}"""
+
+
+def bar(row, top):
+    escape = xml.sax.saxutils.escape
+    share = min(row.progress(), LONGEST)
+    width = share / LONGEST * SCALE_WIDTH
+    colour = "#3a7d5d" if row.reached() else "#c2703d"
+    middle = top + BAR_HEIGHT - 5
+    suffix = "×" if row.kind == "+" else f" {row.unit}".rstrip()
+    more = " →" if row.progress() > LONGEST else ""
+    value = f"{number(row.value)}{suffix}{more} (goal {row.goal_text_short()})"
+    return (f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end">{escape(row.label())}</text>\n'
+            f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" '
+            f'fill="{colour}"/>\n'
+            f'<text x="{LEFT + width + 8:.1f}" y="{middle}">{escape(value)}</text>\n')
+
+
+SHORT = {
+    "eight": "8 processes, against one-row transactions",
+    "naive": "8 processes, against check-then-write",
+    "jain_1": "fairness, 1 row per transaction",
+    "jain_64": "fairness, 64 rows per transaction",
+    "wait_1": "worst wait, 1 row per transaction",
+    "wait_64": "worst wait, 64 rows per transaction",
+    "bulk": "bulk, against one transaction",
+    "parse": "NDJSON to key to hash, against Python",
+    "memory": "memory for the long run",
+}
+Row.label = lambda self: SHORT[self.name]
+Row.goal_text_short = lambda self: {"+": "≥ {:g}×", "=": "≥ {:g}", "-": "≤ {:g}"}[
+    self.kind].format(self.goal)
+
+
+def svg(rows):
+    rows = [row for row in rows if row.kind]
+    step = BAR_HEIGHT + BAR_GAP
+    height = 70 + step * len(rows)
+    width = LEFT + SCALE_WIDTH + RIGHT
+    line = LEFT + SCALE_WIDTH / LONGEST
+    bars = "".join(bar(row, 50 + step * at) for at, row in enumerate(rows))
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" \
+width="{width}" height="{height}" font-family="sans-serif" font-size="13" fill="#222">
+<rect width="100%" height="100%" fill="#fff"/>
+<text x="{line}" y="24" text-anchor="middle" fill="#666">goal</text>
+{bars}<line x1="{line}" y1="32" x2="{line}" y2="{height - 20}" stroke="#666" \
+stroke-dasharray="4 3"/>
+</svg>
+"""
+
+
+def write(folder, series, memory, bench, rounds):
+    rows = [Row(name, pairs, bench) for name, pairs in series.items()]
+    order = list(FIGURES)
+    rows.sort(key=lambda row: order.index(row.name))
+    rows.append(memory_row(memory))
+    with open(os.path.join(folder, "BENCHMARKS.md"), "w", encoding="utf-8") as file:
+        file.write(markdown(rows, rounds, bench))
+    with open(os.path.join(folder, "benchmarks.svg"), "w", encoding="utf-8") as file:
+        file.write(svg(rows))
