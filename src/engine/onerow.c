@@ -39,7 +39,13 @@ static enum onerow_status find_table(struct onerow_table *handle,
     if (status == ONEROW_OK) {
         status = or_config_table(&handle->config, options->table, table, error);
     }
-    return status == ONEROW_USAGE ? ONEROW_CONFIG : status;
+    if (status == ONEROW_USAGE) { /* here the options are what a command line is elsewhere */
+        status = ONEROW_CONFIG;
+        if (error) {
+            error->status = status;
+        }
+    }
+    return status;
 }
 
 enum onerow_status onerow_table_open(const struct onerow_table_options *options,

@@ -92,6 +92,9 @@ enum onerow_status or_table_open(const struct or_config_table *config,
     }
     if (status == ONEROW_ABSENT) {
         status = options->may_create ? ONEROW_OK : ONEROW_CONFIG;
+        if (error) {
+            error->status = status;
+        }
     }
     if (status != ONEROW_OK) {
         or_table_close(table);

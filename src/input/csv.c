@@ -24,7 +24,7 @@
 #include "base/status.h"
 #include "base/text.h"
 
-#define PARSER_STEP ((size_t)16 * 1024)   /* by which libcsv enlarges its field */
+#define PARSER_STEP ((size_t)16 * 1024)   /* by which libcsv enlarges its field, at least */
 #define IDLE_MAX    ((size_t)1024 * 1024) /* memory kept from one row to the next */
 
 /* ---- set-up ------------------------------------------------------------------- */
@@ -46,7 +46,6 @@ bool or_csv_init(struct or_csv *csv)
         return false;
     }
     csv_set_space_func(&csv->parser, is_no_space);
-    csv_set_blk_size(&csv->parser, PARSER_STEP);
     return true;
 }
 
@@ -221,12 +220,22 @@ static void take_end(int byte, void *context)
     csv->row_over = true;
 }
 
+/* libcsv enlarges its field by a fixed step. Half of what there is makes that cheap for fields of
+ * any length. */
+static void set_step(struct csv_parser *parser, size_t len)
+{
+    size_t room = csv_get_buffer_size(parser);
+    size_t step = (room > len ? room : len) / 2;
+    csv_set_blk_size(parser, step > PARSER_STEP ? step : PARSER_STEP);
+}
+
 /* One physical line. A last line without LF gets one, which ends its row unless it stands in
  * quotes. False: out of memory. */
 static bool feed(struct or_csv *csv, const struct or_line *line)
 {
     size_t cells = csv->n_cells;
     size_t len = line->len + (line->ended ? 1 : 0);
+    set_step(&csv->parser, len);
     size_t done = csv_parse(&csv->parser, line->data, len, take_cell, take_end, csv);
     if (done == len && !line->ended) {
         done += csv_parse(&csv->parser, "\n", 1, take_cell, take_end, csv) - 1;

@@ -372,11 +372,12 @@ static char *make_records(size_t n, size_t *len)
     return or_buffer_steal(&out);
 }
 
+/* Without strstr, which a sanitizer makes measure all that is left, each time. */
 static size_t count_records(const char *out)
 {
     size_t n = 0;
-    for (const char *at = out; (at = strstr(at, "R ")); at++) {
-        n += at == out || at[-1] == '\n';
+    for (size_t i = 0; out[i]; i++) {
+        n += out[i] == 'R' && (i == 0 || out[i - 1] == '\n');
     }
     return n;
 }

@@ -434,7 +434,7 @@ static void test_newest_and_keep(void **state)
     sql(TABLE);
     struct onerow_table *newest = table_with("sqlite:x.db", "name", "newest(v)");
     expect_put(newest, "{\"name\":\"a\",\"v\":5}", ONEROW_OK, ONEROW_CREATED, "");
-    expect_put(newest, "{\"name\":\"a\",\"v\":4}", ONEROW_OK, ONEROW_UNCHANGED, "kept");
+    expect_put(newest, "{\"name\":\"a\",\"v\":4}", ONEROW_OK, ONEROW_UNCHANGED, "older");
     expect_put(newest, "{\"name\":\"a\",\"v\":6}", ONEROW_OK, ONEROW_UPDATED, "");
     onerow_table_close(newest);
     struct onerow_table *keep = table_with("sqlite:x.db", "name", "keep");
