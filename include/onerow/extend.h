@@ -186,10 +186,12 @@ typedef bool onerow_canonical_key(void *context, const struct onerow_value *part
 /* ---- the store vtable ------------------------------------------------------ */
 
 struct onerow_store_options {
-    const char *url;  /* as configured; secrets are never in it */
-    uint64_t wait_ms; /* longest wait for a lock that somebody else holds */
-    bool read_only;   /* get, audit, check: never create the store or a file */
-    bool may_create;  /* --create-table: the store itself may be created, too */
+    const char *url;           /* as configured; secrets are never in it */
+    uint64_t wait_ms;          /* longest wait for a lock that somebody else holds */
+    bool read_only;            /* get, audit, check: never create the store or a file */
+    bool may_create;           /* --create-table: the store itself may be created, too */
+    bool leave_as_is;          /* a dry run: not even the store's own settings may change */
+    const volatile bool *stop; /* gives up waiting for a lock when set; NULL: never */
 };
 
 /* Statuses that an adapter's calls return:

@@ -59,6 +59,8 @@ int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, ""); /* for widths on the terminal only; numbers stay in C */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ,
+           SIG_IGN); /* a limit on file sizes (ulimit -f) is an error to tell, not a death */
     if (argc < 2) {
         print_help(stderr);
         return onerow_status_exit(ONEROW_USAGE);

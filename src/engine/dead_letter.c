@@ -306,10 +306,11 @@ static enum onerow_status make_durable(struct or_letter_box *box, struct onerow_
     }
     box->entered = true;
     if (is_deleted(box->fd)) {
-        or_fail(&box->broken, ONEROW_VANISHED,
-                "dead letters: %s was deleted while this run was writing it\nrun again, and leave "
-                "the folder alone meanwhile",
-                box->path);
+        or_fail(
+            &box->broken, ONEROW_VANISHED,
+            "dead letters: %s was deleted while this run was writing it\n  run again, and leave "
+            "the folder alone meanwhile",
+            box->path);
         return refuse(box, error);
     }
     box->synced = true;

@@ -63,7 +63,7 @@ enum onerow_status or_letter_folder(const char *state, char **folder, struct one
     if (!*folder && errno == 0) {
         return or_fail(error, ONEROW_CONFIG,
                        "there is no place for dead letters: ONEROW_STATE, XDG_STATE_HOME and HOME "
-                       "are all unset\nset one, such as ONEROW_STATE=/var/lib/onerow");
+                       "are all unset\n  set one, such as ONEROW_STATE=/var/lib/onerow");
     }
     if (*folder && (*folder)[0] != '/') {
         *folder = made_absolute(*folder);
@@ -121,7 +121,7 @@ enum onerow_status or_letter_errno(struct onerow_error *error, int number, const
 {
     const struct refusal *refusal = refusal_of(number);
     char text[128];
-    return or_fail(error, refusal->status, "dead letters: cannot %s %s: %s\n%s", action, path,
+    return or_fail(error, refusal->status, "dead letters: cannot %s %s: %s\n  %s", action, path,
                    strerror_r(number, text, sizeof text), refusal->advice);
 }
 

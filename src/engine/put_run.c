@@ -140,6 +140,9 @@ static enum onerow_status make_table(void *context, const struct or_item *items,
     if (status == ONEROW_OK) {
         status = or_table_create(table, columns, n_columns, &sql, error);
     }
+    if (status == ONEROW_UNKNOWN) { /* no record is in doubt: the run ends with what broke it */
+        status = error->status;
+    }
     if (sql) {
         tell(run, sql);
     }
@@ -223,9 +226,13 @@ static enum onerow_status write_results(struct run *run, const struct or_batch *
         return or_fail(error, ONEROW_NOMEM, "out of memory for the result lines");
     }
     enum onerow_status status = write_all(run->results, run->lines.data, run->lines.len);
-    return status == ONEROW_OK ? status
-                               : or_fail(error, status, "%s: writing result lines: %s",
-                                         run->options->results, strerror(errno));
+    return status == ONEROW_OK
+               ? status
+               : or_fail(
+                     error, status,
+                     "%s: writing result lines: %s\n  the records are written; make room, or name "
+                     "another file, and run again",
+                     run->options->results, strerror(errno));
 }
 
 static enum onerow_status open_results(struct run *run, struct onerow_error *error)
@@ -272,11 +279,17 @@ static enum onerow_status add_letters(struct run *run, const struct or_batch *ba
     return *added ? or_letter_flush(run->box, error) : ONEROW_OK;
 }
 
-/* Letters that could not be made durable are counted one by one: their records are nowhere. */
-static void count_unkept(struct run *run, const struct or_batch *batch)
+/* Letters that could not be made durable are counted one by one: their records are nowhere, and
+ * their result lines say so. */
+static void count_unkept(struct run *run, struct or_batch *batch)
 {
     for (size_t i = 0; i < batch->n; i++) {
-        if (needs_letter(&batch->entries[i])) {
+        struct or_entry *entry = &batch->entries[i];
+        if (needs_letter(entry)) {
+            const char *reason = or_arena_printf(
+                &batch->arena, "%s; the record could not be kept as a dead letter, either",
+                entry->reason ? entry->reason : "no reason is known");
+            entry->reason = reason ? reason : "the record could not be kept as a dead letter";
             run->stats->first_unkept =
                 run->stats->unkept ? run->stats->first_unkept : batch->entries[i].line;
             run->stats->unkept++;
@@ -284,7 +297,7 @@ static void count_unkept(struct run *run, const struct or_batch *batch)
     }
 }
 
-static void keep_letters(struct run *run, const struct or_batch *batch)
+static void keep_letters(struct run *run, struct or_batch *batch)
 {
     uint64_t added = 0;
     struct onerow_error error = {0};
@@ -293,8 +306,11 @@ static void keep_letters(struct run *run, const struct or_batch *batch)
     }
     enum onerow_status status = add_letters(run, batch, &added, &error);
     if (status != ONEROW_OK) {
+        enum onerow_status before = run->status;
         note_failure(run, status, &error);
-        tell(run, error.text);
+        if (run->status == before) { /* else it is told at the end */
+            tell(run, error.text);
+        }
         count_unkept(run, batch);
         return;
     }
@@ -379,7 +395,7 @@ static bool take_batch(struct run *run, struct or_batch *batch)
     if (run->options->progress) {
         run->options->progress(run->options->context, run->stats);
     }
-    return batch->end == OR_BATCH_MORE && !failed(run);
+    return batch->end == OR_BATCH_MORE && batch->status == ONEROW_OK && !failed(run);
 }
 
 static enum onerow_status run_batches(struct run *run, struct onerow_error *error)

@@ -38,10 +38,11 @@
 #include "base/status.h"
 #include "base/text.h"
 
-#define BUSY_NAP_US 1000
-#define CACHE_KIB   16384 /* page cache: locality for sorted batches within the memory bound */
-#define WAL_PAGES   16000 /* checkpoint after this many: fewer rewrites of hot pages in bulk */
-#define ATTACH_MARK "?attach="
+#define JOURNAL_WAIT_MS 1000
+#define BUSY_NAP_US     1000
+#define CACHE_KIB       16384 /* page cache: locality for sorted batches within the memory bound */
+#define WAL_PAGES       16000 /* checkpoint after this many: fewer rewrites of hot pages in bulk */
+#define ATTACH_MARK     "?attach="
 
 static uint64_t now_ms(void)
 {
@@ -148,17 +149,17 @@ void or_sqlite_quote(struct or_buffer *sql, const char *name)
 
 /* ---- opening ---------------------------------------------------------------- */
 
+static bool stopped(const struct or_sqlite_store *store)
+{
+    return store->stop && *store->stop;
+}
+
 /* Called by SQLite while somebody else holds the lock: nap and try again until the time is over. */
 static int on_busy(void *context, int tries)
 {
     struct or_sqlite_store *store = context;
-    if (tries == 0) {
-        store->busy_since_ms = now_ms();
-    }
-    if (store->stop && *store->stop) {
-        return 0;
-    }
-    if (now_ms() - store->busy_since_ms >= store->wait_ms) {
+    (void)tries;
+    if (stopped(store) || now_ms() >= store->deadline_ms) {
         return 0;
     }
     usleep(BUSY_NAP_US);
@@ -174,6 +175,10 @@ static void sqlite_close(struct onerow_store *base)
     sqlite3_finalize(store->begin);
     sqlite3_finalize(store->commit);
     sqlite3_finalize(store->rollback);
+    sqlite3_finalize(store->save);
+    sqlite3_finalize(store->undo);
+    sqlite3_finalize(store->keep);
+    sqlite3_finalize(store->json_valid);
     sqlite3_close_v2(store->db);
     or_turn_close(store->turn);
     free(store->path);
@@ -244,71 +249,113 @@ static void join_queue(struct or_sqlite_store *store)
     or_buffer_finish(&path);
 }
 
-/* Runs a PRAGMA; *answer (may be NULL) receives its first column, 16 bytes. */
-static int pragma(struct or_sqlite_store *store, const char *sql, char answer[16])
+static int pragma(struct or_sqlite_store *store, const char *sql)
 {
     sqlite3_stmt *stmt = NULL;
     int code = sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL);
     if (code == SQLITE_OK) {
         code = sqlite3_step(stmt);
-        if (code == SQLITE_ROW) {
-            const char *text = (const char *)sqlite3_column_text(stmt, 0);
-            if (answer && text) {
-                snprintf(answer, 16, "%s", text);
-            }
-            code = SQLITE_OK;
-        } else if (code == SQLITE_DONE) {
-            code = SQLITE_OK;
-        }
+        code = code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
     }
     sqlite3_finalize(stmt);
     return code;
 }
 
 /* WAL where the file can have it. SQLite does not call the busy handler for this switch when
- * somebody else is switching, so it is tried again here for as long as a lock may take. */
-static int journal(struct or_sqlite_store *store, bool *wal)
+ * somebody else is switching, so it is tried again here, for a short time: the mode that the file
+ * has is written durably, too. */
+static int journal(struct or_sqlite_store *store, const char *schema)
 {
-    char mode[16] = "";
-    uint64_t start = now_ms();
-    int code = SQLITE_OK;
-    do {
-        code = pragma(store, "PRAGMA main.journal_mode=WAL", mode);
-        if ((code & 0xff) != SQLITE_BUSY) {
-            break;
-        }
+    struct or_buffer sql;
+    or_buffer_init(&sql);
+    or_buffer_text(&sql, "PRAGMA ");
+    or_sqlite_quote(&sql, schema);
+    or_buffer_text(&sql, ".journal_mode=WAL");
+    uint64_t end = now_ms() + JOURNAL_WAIT_MS;
+    store->deadline_ms = end < store->deadline_ms ? end : store->deadline_ms;
+    int code = pragma(store, or_buffer_cstr(&sql));
+    while ((code & 0xff) == SQLITE_BUSY && now_ms() < end && !stopped(store)) {
         usleep(BUSY_NAP_US);
-    } while (now_ms() - start < store->wait_ms);
-    *wal = strcmp(mode, "wal") == 0;
+        code = pragma(store, or_buffer_cstr(&sql));
+    }
+    or_buffer_finish(&sql);
+    return (code & 0xff) == SQLITE_BUSY ? SQLITE_OK : code;
+}
+
+/* EXTRA is FULL in WAL mode; with a rollback journal it syncs the folder, too, so that a journal
+ * that was removed does not come back after a power loss and undo a commit. */
+static int synchronous(struct or_sqlite_store *store, const char *schema)
+{
+    struct or_buffer sql;
+    or_buffer_init(&sql);
+    or_buffer_text(&sql, "PRAGMA ");
+    or_sqlite_quote(&sql, schema);
+    or_buffer_text(&sql, ".synchronous=EXTRA");
+    int code = pragma(store, or_buffer_cstr(&sql));
+    or_buffer_finish(&sql);
+    return code;
+}
+
+static int make_durable(struct or_sqlite_store *store)
+{
+    int code = SQLITE_OK;
+    const char *schema = NULL;
+    for (int i = 0; code == SQLITE_OK && (schema = sqlite3_db_name(store->db, i)); i++) {
+        if (strcmp(schema, "temp") == 0) {
+            continue;
+        }
+        code = store->leave_as_is ? SQLITE_OK : journal(store, schema);
+        code = code == SQLITE_OK ? synchronous(store, schema) : code;
+    }
     return code;
 }
 
 static enum onerow_status settle_pragmas(struct or_sqlite_store *store, struct onerow_error *error)
 {
     char sql[64];
-    bool wal = false;
-    snprintf(sql, sizeof sql, "PRAGMA cache_size=-%d", CACHE_KIB);
-    int code = pragma(store, sql, NULL);
+    store->deadline_ms = now_ms() + store->wait_ms;
+    /* A first look at the file itself: is it a database at all? */
+    int code = pragma(store, "PRAGMA schema_version");
     if (code == SQLITE_OK && !store->read_only) {
-        code = journal(store, &wal);
-    }
-    if ((code & 0xff) == SQLITE_BUSY) {
-        code = SQLITE_OK; /* somebody keeps it in its present mode, which is written durably, too */
-    }
-    if (code == SQLITE_OK && !store->read_only) {
-        code = pragma(store, wal ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=EXTRA", NULL);
+        code = make_durable(store);
     }
     if (code == SQLITE_OK) {
-        code = pragma(store, "PRAGMA foreign_keys=ON", NULL);
+        code = pragma(store, "PRAGMA foreign_keys=ON");
+    }
+    snprintf(sql, sizeof sql, "PRAGMA cache_size=-%d", CACHE_KIB);
+    if (code == SQLITE_OK) {
+        code = pragma(store, sql);
     }
     snprintf(sql, sizeof sql, "PRAGMA wal_autocheckpoint=%d", WAL_PAGES);
     if (code == SQLITE_OK) {
-        code = pragma(store, sql, NULL);
+        code = pragma(store, sql);
     }
-    if (code == SQLITE_OK) { /* a first look at the file itself: is it a database at all? */
-        code = pragma(store, "PRAGMA schema_version", NULL);
+    store->deadline_ms = now_ms() + store->wait_ms;
+    if (code == SQLITE_OK) {
+        return ONEROW_OK;
     }
-    return code == SQLITE_OK ? ONEROW_OK : or_sqlite_fail(store, code, "opening", error);
+    return stopped(store) && (code & 0xff) == SQLITE_BUSY
+               ? or_fail(error, ONEROW_INTERRUPTED, "interrupted while waiting for the lock")
+               : or_sqlite_fail(store, code, "opening", error);
+}
+
+/* Two names of one file have two logs beside them, and each loses what the other one wrote. */
+static enum onerow_status refuse_hard_links(struct or_sqlite_store *store,
+                                            struct onerow_error *error)
+{
+    struct stat facts;
+    if (stat(store->path, &facts) != 0) {
+        return or_fail(error, ONEROW_VANISHED, "%s: %s", store->path, strerror(errno));
+    }
+    store->device = facts.st_dev;
+    store->inode = facts.st_ino;
+    if (facts.st_nlink <= 1 || store->read_only) {
+        return ONEROW_OK;
+    }
+    return or_fail(error, ONEROW_CONFIG,
+                   "%s: the file has another name besides this one (a hard link): writers that use "
+                   "both names lose rows\n  find it with: find / -xdev -inum %llu, and remove one",
+                   store->path, (unsigned long long)facts.st_ino);
 }
 
 static enum onerow_status open_file(struct or_sqlite_store *store,
@@ -316,6 +363,13 @@ static enum onerow_status open_file(struct or_sqlite_store *store,
                                     struct onerow_error *error)
 {
     bool exists = access(store->path, F_OK) == 0;
+    if (store->path[0] == ':' || strncmp(store->path, "file:", 5) == 0) {
+        return or_fail(
+            error, ONEROW_CONFIG,
+            "sqlite:%s: name a file; nothing is kept in memory, and file: URIs can switch "
+            "locks off\n  for a file of that very name: sqlite:./%s",
+            store->path, store->path);
+    }
     if (!exists && !options->may_create) {
         return or_fail(error, ONEROW_UNAVAILABLE,
                        "%s: there is no such database file\n  onerow put --create-table makes it",
@@ -327,7 +381,7 @@ static enum onerow_status open_file(struct or_sqlite_store *store,
     int code = sqlite3_open_v2(store->path, &store->db, flags, NULL);
     if (code == SQLITE_OK) {
         sqlite3_busy_handler(store->db, on_busy, store);
-        return ONEROW_OK;
+        return refuse_hard_links(store, error);
     }
     if (!store->db) {
         return or_fail(error, ONEROW_NOMEM, "%s: out of memory", store->path);
@@ -340,7 +394,7 @@ static enum onerow_status set_up(struct or_sqlite_store *store,
                                  struct onerow_error *error)
 {
     enum onerow_status status = open_file(store, options, error);
-    if (status == ONEROW_OK && !store->read_only) {
+    if (status == ONEROW_OK && !store->read_only && !store->leave_as_is) {
         join_queue(store);
     }
     if (status == ONEROW_OK) {
@@ -370,7 +424,9 @@ static enum onerow_status sqlite_open(const struct onerow_store_options *options
     *store = (struct or_sqlite_store){.base = {&or_store_sqlite},
                                       .path = path,
                                       .wait_ms = options->wait_ms,
-                                      .read_only = options->read_only};
+                                      .read_only = options->read_only,
+                                      .leave_as_is = options->leave_as_is,
+                                      .stop = options->stop};
     char *attachments = split_attachments(path);
     enum onerow_status status =
         *path ? set_up(store, options, attachments, error)
@@ -388,7 +444,12 @@ static enum onerow_status sqlite_open(const struct onerow_store_options *options
 /* Whether the file at a path is another one than the one that is open. */
 static bool moved(struct or_sqlite_store *store)
 {
+    struct stat facts;
     const char *name = NULL;
+    if (stat(store->path, &facts) != 0 || facts.st_dev != store->device ||
+        facts.st_ino != store->inode) {
+        return true;
+    }
     for (int i = 0; (name = sqlite3_db_name(store->db, i)); i++) {
         int answer = 0;
         int code = sqlite3_file_control(store->db, name, SQLITE_FCNTL_HAS_MOVED, &answer);
@@ -409,8 +470,7 @@ static enum onerow_status vanished(struct or_sqlite_store *store, enum onerow_st
     return status;
 }
 
-/* Runs one of the three kept transaction statements. */
-static int run(struct or_sqlite_store *store, sqlite3_stmt **stmt, const char *sql)
+int or_sqlite_run(struct or_sqlite_store *store, sqlite3_stmt **stmt, const char *sql)
 {
     int code = SQLITE_OK;
     if (!*stmt) {
@@ -431,54 +491,51 @@ static void give_turn(struct or_sqlite_store *store)
     store->turn_held = false;
 }
 
-static enum onerow_status take_turn(struct or_sqlite_store *store, const volatile bool *stop,
-                                    struct onerow_error *error)
+/* The turn is a courtesy: a writer that did not get it in time still tries the lock once. */
+static void take_turn(struct or_sqlite_store *store)
 {
-    if (!store->turn) {
-        return ONEROW_OK;
+    if (store->turn) {
+        store->turn_held = or_turn_take(store->turn, store->wait_ms, store->stop);
     }
-    store->turn_held = or_turn_take(store->turn, store->wait_ms, stop);
-    if (store->turn_held) {
-        return ONEROW_OK;
-    }
-    if (stop && *stop) {
-        return or_fail(error, ONEROW_INTERRUPTED,
-                       "interrupted while waiting for the turn to write");
-    }
-    return or_fail(error, ONEROW_BUSY, "%s: no turn to write within %llu s\n  %s", store->path,
-                   (unsigned long long)(store->wait_ms / 1000), classify(SQLITE_BUSY, 0).advice);
 }
 
-static enum onerow_status sqlite_begin(struct onerow_store *base, const volatile bool *stop,
-                                       struct onerow_error *error)
+static enum onerow_status begin_in_turn(struct or_sqlite_store *store, struct onerow_error *error)
 {
-    struct or_sqlite_store *store = or_sqlite_store_of(base);
-    enum onerow_status status = take_turn(store, stop, error);
-    if (status != ONEROW_OK) {
-        return status;
-    }
+    store->deadline_ms = now_ms() + store->wait_ms;
+    take_turn(store);
     if (moved(store)) {
         give_turn(store);
         return vanished(store, ONEROW_VANISHED, error);
     }
-    store->stop = stop;
-    int code = run(store, &store->begin, "BEGIN IMMEDIATE");
-    store->stop = NULL;
+    int code =
+        stopped(store) ? SQLITE_BUSY : or_sqlite_run(store, &store->begin, "BEGIN IMMEDIATE");
     if (code == SQLITE_OK) {
         return ONEROW_OK;
     }
     give_turn(store);
-    if ((code & 0xff) == SQLITE_BUSY && stop && *stop) {
+    if ((code & 0xff) == SQLITE_BUSY && stopped(store)) {
         return or_fail(error, ONEROW_INTERRUPTED, "interrupted while waiting for the lock");
     }
     return or_sqlite_fail(store, code, "starting a transaction", error);
+}
+
+/* `stop` may be gone after the call, so it is only lent to the store. */
+static enum onerow_status sqlite_begin(struct onerow_store *base, const volatile bool *stop,
+                                       struct onerow_error *error)
+{
+    struct or_sqlite_store *store = or_sqlite_store_of(base);
+    const volatile bool *opened_with = store->stop;
+    store->stop = stop ? stop : opened_with;
+    enum onerow_status status = begin_in_turn(store, error);
+    store->stop = opened_with;
+    return status;
 }
 
 static void sqlite_rollback(struct onerow_store *base)
 {
     struct or_sqlite_store *store = or_sqlite_store_of(base);
     if (!sqlite3_get_autocommit(store->db)) {
-        run(store, &store->rollback, "ROLLBACK");
+        or_sqlite_run(store, &store->rollback, "ROLLBACK");
     }
     give_turn(store);
 }
@@ -486,7 +543,7 @@ static void sqlite_rollback(struct onerow_store *base)
 static enum onerow_status sqlite_commit(struct onerow_store *base, struct onerow_error *error)
 {
     struct or_sqlite_store *store = or_sqlite_store_of(base);
-    int code = run(store, &store->commit, "COMMIT");
+    int code = or_sqlite_run(store, &store->commit, "COMMIT");
     if (code == SQLITE_OK) {
         enum onerow_status status =
             moved(store) ? vanished(store, ONEROW_UNKNOWN, error) : ONEROW_OK;

@@ -6,6 +6,7 @@
 #define OR_STORE_SQLITE_H
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "base/arena.h"
 #include "base/buffer.h"
@@ -38,11 +39,16 @@ struct or_sqlite_store {
     uint64_t wait_ms;
     bool turn_held;
     bool read_only;
-    const volatile bool *stop; /* during begin */
-    uint64_t busy_since_ms;
+    bool leave_as_is;
+    const volatile bool *stop; /* gives up waiting for a lock */
+    uint64_t deadline_ms;      /* of the lock that is being waited for */
+    dev_t device;              /* which file is open */
+    ino_t inode;
     struct or_sqlite_sight sight;
     const struct or_sqlite_table *active; /* the table of the running statement */
     sqlite3_stmt *begin, *commit, *rollback;
+    sqlite3_stmt *save, *undo, *keep; /* a savepoint around one record */
+    sqlite3_stmt *json_valid;
 };
 
 #define OR_SQLITE_PLANS 64U /* column sets whose statements are kept ready */
@@ -68,10 +74,12 @@ struct or_sqlite_table {
     bool strict;
     const char *schema; /* unquoted */
     const char *name;
-    const char *quoted;    /* "schema"."name" */
-    const char *target;    /* conflict target without its parentheses */
-    const char *match;     /* condition that finds the row by ?1 … ?n_key */
-    const char *id_sql;    /* expression of a row's id, behind the alias r; NULL: none */
+    const char *quoted; /* "schema"."name" */
+    const char *target; /* conflict target without its parentheses */
+    const char *match;  /* condition that finds the row by ?1 … ?n_key */
+    const char *id_sql; /* expression of a row's id, behind the alias r; NULL: none */
+    int id_column;      /* the column that is the id, or -1 */
+    bool has_triggers;
     bool id_is_rowid;      /* the id is what sqlite3_last_insert_rowid tells */
     int order;             /* column, or -1 */
     int touch;             /* column, or -1 */
@@ -104,6 +112,8 @@ enum onerow_status or_sqlite_fail(struct or_sqlite_store *store, int code, const
 ONEROW_CHECKED enum onerow_status or_sqlite_prepare(struct or_sqlite_store *store, const char *sql,
                                                     sqlite3_stmt **stmt,
                                                     struct onerow_error *error);
+/* Runs a statement without answers that is kept in *stmt; SQLITE_OK or what went wrong. */
+int or_sqlite_run(struct or_sqlite_store *store, sqlite3_stmt **stmt, const char *sql);
 /* "name" with its quotes doubled. */
 void or_sqlite_quote(struct or_buffer *sql, const char *name);
 
@@ -142,7 +152,8 @@ bool or_sqlite_bind(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int
 /* Appends a stored value as JSON, as its column's type says. */
 void or_sqlite_json(const struct or_sqlite_table *table, size_t column, sqlite3_value *value,
                     struct or_buffer *json);
-/* A stored value as the engine takes values; numbers are printed into `digits` (32 bytes). */
+/* A stored value as the engine takes values (a blob as ONEROW_JSON, which no key takes); numbers
+ * are printed into `digits` (32 bytes). */
 struct onerow_value or_sqlite_value(sqlite3_value *value, char digits[32]);
 /* Registers onerow_seen() and onerow_differs(). */
 ONEROW_CHECKED enum onerow_status or_sqlite_functions(struct or_sqlite_store *store,

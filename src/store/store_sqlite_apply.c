@@ -270,6 +270,7 @@ struct writing {
     struct or_sqlite_store *store;
     struct or_arena *arena;
     struct onerow_error *error;
+    int code; /* SQLite's last word on a record */
 };
 
 static const char *keep_reason(struct writing *w, const char *text)
@@ -303,15 +304,37 @@ static bool bind_record(struct writing *w, sqlite3_stmt *stmt, const struct oner
 static bool still_fits(struct writing *w, sqlite3_stmt *stmt, enum onerow_status *status)
 {
     sqlite3_stmt *again = NULL;
-    char *message = sqlite3_mprintf("%s", sqlite3_errmsg(w->store->db));
-    enum onerow_status prepared = or_sqlite_prepare(w->store, sqlite3_sql(stmt), &again, w->error);
+    struct onerow_error changed = {0};
+    *status = or_sqlite_prepare(w->store, sqlite3_sql(stmt), &again, &changed);
     sqlite3_finalize(again);
-    if (prepared == ONEROW_OK && message) {
-        or_fail(w->error, *status, "%s", message);
+    if (*status == ONEROW_OK) {
+        *status = w->error->status;
+        return true;
     }
-    sqlite3_free(message);
-    *status = prepared == ONEROW_OK ? *status : prepared;
-    return prepared == ONEROW_OK;
+    *w->error = changed;
+    return false;
+}
+
+/* RAISE(FAIL) in a trigger keeps what the statement had done by then, so where there are triggers
+ * each record has a savepoint to go back to. */
+static int step_alone(struct writing *w, sqlite3_stmt *stmt)
+{
+    struct or_sqlite_store *store = w->store;
+    int code = or_sqlite_run(store, &store->save, "SAVEPOINT onerow_record");
+    if (code != SQLITE_OK) {
+        return code;
+    }
+    code = sqlite3_step(stmt);
+    if (code != SQLITE_DONE && !sqlite3_get_autocommit(store->db)) {
+        /* Said now: the next statement overwrites SQLite's message. */
+        or_sqlite_fail(store, code, "writing", w->error);
+        sqlite3_reset(stmt);
+        or_sqlite_run(store, &store->undo, "ROLLBACK TO onerow_record");
+    }
+    if (!sqlite3_get_autocommit(store->db)) {
+        or_sqlite_run(store, &store->keep, "RELEASE onerow_record");
+    }
+    return code;
 }
 
 /* Runs the statement once. OK: it ran, or the record was refused on its own (verdict). REJECTED:
@@ -319,15 +342,18 @@ static bool still_fits(struct writing *w, sqlite3_stmt *stmt, enum onerow_status
 static enum onerow_status run_once(struct writing *w, sqlite3_stmt *stmt,
                                    struct onerow_verdict *verdict)
 {
+    bool careful = w->table->has_triggers;
     w->store->sight = (struct or_sqlite_sight){0};
     w->store->active = w->table;
-    int code = sqlite3_step(stmt);
-    if (code == SQLITE_DONE) {
+    w->code = careful ? step_alone(w, stmt) : sqlite3_step(stmt);
+    if (w->code == SQLITE_DONE) {
         sqlite3_reset(stmt);
         return ONEROW_OK;
     }
-    enum onerow_status status = or_sqlite_fail(w->store, code, "writing", w->error);
-    if (code == SQLITE_ERROR && !still_fits(w, stmt, &status)) {
+    bool told = careful && !sqlite3_get_autocommit(w->store->db);
+    enum onerow_status status =
+        told ? w->error->status : or_sqlite_fail(w->store, w->code, "writing", w->error);
+    if (w->code == SQLITE_ERROR && !still_fits(w, stmt, &status)) {
         sqlite3_reset(stmt);
         return status;
     }
@@ -370,44 +396,25 @@ static enum onerow_status count_rows(struct writing *w, const struct onerow_reco
                                : or_sqlite_fail(w->store, code, "looking up a key", w->error);
 }
 
-/* No row was seen and none was changed: a trigger has swallowed the insert, unless the key is
- * there. */
-static enum onerow_status judge_swallowed(struct writing *w, const struct onerow_record *record,
-                                          struct onerow_verdict *verdict)
-{
-    unsigned rows = 0;
-    enum onerow_status status = count_rows(w, record, &rows);
-    if (status == ONEROW_OK && rows == 0) {
-        refuse(verdict, "a trigger of the table swallowed the row (RAISE(IGNORE))");
-    } else {
-        verdict->outcome = ONEROW_UNCHANGED;
-    }
-    return status;
-}
-
-/* The outcome of a statement that ran, from what onerow_seen noted and how many rows changed. */
-static enum onerow_status judge(struct writing *w, const struct onerow_record *record,
-                                struct onerow_verdict *verdict)
+/* The outcome of a statement that ran, from what onerow_seen noted and how many rows changed. It
+ * stays PENDING when no row was seen and none was changed: a trigger has swallowed the insert. */
+static void judge(struct writing *w, struct onerow_verdict *verdict)
 {
     const struct or_sqlite_sight *sight = &w->store->sight;
     bool changed = sqlite3_changes(w->store->db) > 0;
     if (!sight->there) {
-        if (!changed) {
-            return judge_swallowed(w, record, verdict);
-        }
-        verdict->outcome = ONEROW_CREATED;
-        return ONEROW_OK;
+        verdict->outcome = changed ? ONEROW_CREATED : ONEROW_PENDING;
+        return;
     }
     bool wanted = w->table->spec.policy != ONEROW_POLICY_KEEP && !sight->outdated && sight->differs;
     if (wanted && !changed) {
         refuse(verdict, "a trigger of the table swallowed the change (RAISE(IGNORE))");
-        return ONEROW_OK;
+        return;
     }
     verdict->outcome = wanted ? ONEROW_UPDATED : ONEROW_UNCHANGED;
     if (sight->differs && !wanted) {
         verdict->reason = sight->outdated ? "older" : "kept";
     }
-    return ONEROW_OK;
 }
 
 static enum onerow_status write_with(struct writing *w, struct or_sqlite_plan *plan,
@@ -424,7 +431,34 @@ static enum onerow_status write_with(struct writing *w, struct or_sqlite_plan *p
     }
     status = run_once(w, *stmt, verdict);
     if (status == ONEROW_OK && verdict->outcome == ONEROW_PENDING) {
-        status = judge(w, record, verdict);
+        judge(w, verdict);
+    }
+    return status;
+}
+
+/* An upsert that did not come to its UPDATE: a trigger swallowed the INSERT, or the record lacks a
+ * column that a CHECK wants in a new row. The row that is there, if any, is updated by itself. */
+static enum onerow_status update_after_all(struct writing *w, struct or_sqlite_plan *plan,
+                                           const struct onerow_record *record,
+                                           struct onerow_verdict *verdict)
+{
+    unsigned rows = 0;
+    enum onerow_status status = count_rows(w, record, &rows);
+    if (status != ONEROW_OK || rows == 0) {
+        return status;
+    }
+    *verdict = (struct onerow_verdict){0};
+    return write_with(w, plan, add_update, &plan->update, record, verdict);
+}
+
+static enum onerow_status write_upsert(struct writing *w, struct or_sqlite_plan *plan,
+                                       const struct onerow_record *record,
+                                       struct onerow_verdict *verdict)
+{
+    enum onerow_status status = write_with(w, plan, add_upsert, &plan->upsert, record, verdict);
+    bool checked = verdict->outcome == ONEROW_REFUSED && w->code == SQLITE_CONSTRAINT_CHECK;
+    if (status == ONEROW_OK && (checked || verdict->outcome == ONEROW_PENDING)) {
+        status = update_after_all(w, plan, record, verdict);
     }
     return status;
 }
@@ -485,6 +519,17 @@ static enum onerow_status look_up_id(struct writing *w, const struct onerow_reco
                                : or_sqlite_fail(w->store, code, "reading the row's id", w->error);
 }
 
+/* A record that carries the id column may have given the row another id. */
+static bool gives_id(const struct or_sqlite_table *table, const struct onerow_record *record)
+{
+    for (size_t i = 0; i < record->n_values; i++) {
+        if (record->values[i].column == table->id_column) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum onerow_status add_id(struct writing *w, const struct onerow_record *record,
                                  struct onerow_verdict *verdict)
 {
@@ -492,11 +537,12 @@ static enum onerow_status add_id(struct writing *w, const struct onerow_record *
         return ONEROW_OK;
     }
     const struct or_sqlite_sight *sight = &w->store->sight;
-    bool known = sight->there ? sight->has_id : w->table->id_is_rowid;
+    bool created = verdict->outcome == ONEROW_CREATED;
+    bool known = created ? w->table->id_is_rowid : sight->has_id && !gives_id(w->table, record);
     if (!known) {
         return look_up_id(w, record, &verdict->id);
     }
-    int64_t id = sight->there ? sight->id : sqlite3_last_insert_rowid(w->store->db);
+    int64_t id = created ? sqlite3_last_insert_rowid(w->store->db) : sight->id;
     const char *text = or_arena_printf(w->arena, "%lld", (long long)id);
     verdict->id = or_span(text);
     return ONEROW_OK;
@@ -512,9 +558,11 @@ static enum onerow_status apply_one(struct writing *w, const struct onerow_recor
         return or_fail(w->error, ONEROW_NOMEM, "out of memory");
     }
     bool upsert = (w->table->base.guarantees & ONEROW_ENFORCED) && !plan->update_only;
-    enum onerow_status status =
-        upsert ? write_with(w, plan, add_upsert, &plan->upsert, record, verdict)
-               : write_update_only(w, plan, record, verdict);
+    enum onerow_status status = upsert ? write_upsert(w, plan, record, verdict)
+                                       : write_update_only(w, plan, record, verdict);
+    if (status == ONEROW_OK && verdict->outcome == ONEROW_PENDING) {
+        refuse(verdict, "a trigger of the table swallowed the row (RAISE(IGNORE))");
+    }
     if (status == ONEROW_OK && w->table->spec.want_ids) {
         status = add_id(w, record, verdict);
     }
@@ -526,10 +574,11 @@ enum onerow_status or_sqlite_apply(struct onerow_store_table *base,
                                    struct onerow_verdict *verdicts, struct or_arena *arena,
                                    struct onerow_error *error)
 {
+    struct onerow_error own; /* this file reads what it says */
     struct writing w = {.table = or_sqlite_table_of(base),
                         .store = or_sqlite_store_of(base->store),
                         .arena = arena,
-                        .error = error};
+                        .error = error ? error : &own};
     for (size_t i = 0; i < n; i++) {
         verdicts[i] = (struct onerow_verdict){0};
         enum onerow_status status = apply_one(&w, records[i], &verdicts[i]);
@@ -586,7 +635,8 @@ enum onerow_status or_sqlite_get(struct onerow_store_table *base, const struct o
                                  struct onerow_span *id, struct onerow_error *error)
 {
     struct or_sqlite_table *table = or_sqlite_table_of(base);
-    struct writing w = {table, or_sqlite_store_of(base->store), arena, error};
+    struct writing w = {
+        .table = table, .store = or_sqlite_store_of(base->store), .arena = arena, .error = error};
     struct onerow_verdict refused = {0};
     enum onerow_status status = prepare_find(table, error);
     if (status != ONEROW_OK) {
@@ -696,6 +746,11 @@ enum onerow_status or_sqlite_statement(struct onerow_store_table *base, struct o
                        table->name);
     }
     or_buffer_text(sql, "-- one row per key; run it with PRAGMA foreign_keys = ON\n");
+    if (table->order >= 0) {
+        or_buffer_text(sql,
+                       "-- SQLite orders by number or byte; write timestamps in UTC and in one "
+                       "form, or use onerow put\n");
+    }
     or_buffer_printf(sql, "INSERT INTO %s AS r (", table->quoted);
     add_public_columns(sql, table, "", "");
     or_buffer_text(sql, ")\n");

@@ -20,10 +20,8 @@
  * The last word has SQLite: the upsert is prepared with the conflict target, and a target
  * without a matching unique index, or with a partial one, is an error there.
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/status.h"
 #include "base/text.h"
@@ -31,15 +29,32 @@
 
 /* ---- types ------------------------------------------------------------------- */
 
+/* The same in every locale, unlike those of <ctype.h> and <strings.h>. */
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool same_word(const char *a, const char *b)
+{
+    return or_ascii_equal_fold(or_span(a), or_span(b));
+}
+
 static bool mentions(const char *declared, const char *word)
 {
-    return strcasestr(declared, word) != NULL;
+    size_t len = strlen(word);
+    for (size_t at = 0; at + len <= strlen(declared); at++) {
+        if (or_ascii_equal_fold((struct onerow_span){declared + at, len}, or_span(word))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* https://sqlite.org/datatype3.html, section 3.1: the rules in their order. */
 static enum or_affinity affinity_of(const char *declared, bool strict)
 {
-    if (strict && strcasecmp(declared, "ANY") == 0) {
+    if (strict && same_word(declared, "ANY")) {
         return OR_AFFINITY_BLOB;
     }
     if (mentions(declared, "INT")) {
@@ -60,7 +75,9 @@ static enum or_affinity affinity_of(const char *declared, bool strict)
 static bool begins(const char *declared, const char *word)
 {
     size_t len = strlen(word);
-    return strncasecmp(declared, word, len) == 0 && !isalpha((unsigned char)declared[len]);
+    return strlen(declared) >= len &&
+           or_ascii_equal_fold((struct onerow_span){declared, len}, or_span(word)) &&
+           !is_letter(declared[len]);
 }
 
 static enum onerow_type type_of(const char *declared, enum or_affinity affinity)
@@ -134,7 +151,7 @@ static void look_at_column(struct look *look, sqlite3_stmt *row, size_t at)
     if (in_pk) {
         look->pk_columns++;
         look->pk_column = (int)at;
-        look->rowid_alias = !look->without_rowid && strcasecmp(column->declared, "INTEGER") == 0;
+        look->rowid_alias = !look->without_rowid && same_word(column->declared, "INTEGER");
     }
     bool notnull = sqlite3_column_int(row, XINFO_NOTNULL) || (in_pk && look->without_rowid);
     table->nullable[at] = !notnull;
@@ -142,10 +159,27 @@ static void look_at_column(struct look *look, sqlite3_stmt *row, size_t at)
         notnull && hidden == 0 && sqlite3_column_type(row, XINFO_DEFAULT) == SQLITE_NULL;
 }
 
+/* INTEGER PRIMARY KEY DESC is no rowid (https://sqlite.org/lang_createtable.html#rowid): it has an
+ * index of its own, as every other primary key of a rowid table. */
+static bool has_pk_index(struct look *look)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool found = true;
+    if (sqlite3_prepare_v2(look->store->db,
+                           "SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk'", -1, &stmt,
+                           NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, look->table->schema, -1, SQLITE_STATIC);
+        found = sqlite3_step(stmt) == SQLITE_ROW;
+    }
+    sqlite3_finalize(stmt);
+    return found;
+}
+
 /* The rowid fills itself in, so a rowid alias is never required. */
 static void free_rowid_alias(struct look *look)
 {
-    look->rowid_alias = look->rowid_alias && look->pk_columns == 1;
+    look->rowid_alias = look->rowid_alias && look->pk_columns == 1 && !has_pk_index(look);
     if (look->rowid_alias) {
         look->columns[look->pk_column].required = false;
         look->table->nullable[look->pk_column] = false;
@@ -233,7 +267,9 @@ static void choose_id(struct look *look)
     struct or_buffer sql;
     or_buffer_init(&sql);
     or_buffer_text(&sql, "r.");
+    table->id_column = -1;
     if (look->pk_columns == 1) {
+        table->id_column = look->pk_column;
         or_sqlite_quote(&sql, look->columns[look->pk_column].name);
         table->id_is_rowid = look->rowid_alias;
         table->id_sql = keep(look, or_buffer_cstr(&sql));
@@ -242,7 +278,7 @@ static void choose_id(struct look *look)
         for (size_t i = 0; i < 3 && !table->id_sql; i++) {
             bool shadowed = false;
             for (size_t c = 0; c < table->base.n_columns; c++) {
-                shadowed |= strcasecmp(table->base.columns[c].name, names[i]) == 0;
+                shadowed |= same_word(table->base.columns[c].name, names[i]);
             }
             if (!shadowed) {
                 or_buffer_text(&sql, names[i]);
@@ -332,6 +368,12 @@ static enum onerow_status resolve_key_column(struct look *look, size_t i)
                        "table \"%s\": key column \"%s\" %s; a key must be written", table->name,
                        key->name, shown->not_writable);
     }
+    if (key->nulls_equal && look->rowid_alias && look->pk_column == column) {
+        return or_fail(look->error, ONEROW_CONFIG,
+                       "table \"%s\": key column \"%s\" is the rowid: SQLite makes a new number of "
+                       "NULL, so nulls: equal cannot hold",
+                       table->name, key->name);
+    }
     enum onerow_type type = key->type == ONEROW_TYPE_UNKNOWN ? shown->type : key->type;
     bool store_rules = table->spec.store_key_equality || table->spec.only_look;
     if (store_rules && (type == ONEROW_TYPE_UNKNOWN || type == ONEROW_TYPE_JSON)) {
@@ -370,7 +412,10 @@ static bool null_is_a_key(const struct or_sqlite_table *table, size_t i)
 static void build_target(struct look *look)
 {
     struct or_sqlite_table *table = look->table;
-    const char *binary = table->spec.store_key_equality ? "" : " COLLATE BINARY";
+    /* A rowid has no collation, and SQLite does not know it again when one is named. */
+    bool rowid =
+        look->rowid_alias && table->spec.n_key == 1 && look->pk_column == table->base.key[0];
+    const char *binary = table->spec.store_key_equality || rowid ? "" : " COLLATE BINARY";
     struct or_buffer sql;
     or_buffer_init(&sql);
     for (size_t i = 0; i < table->spec.n_key; i++) {
@@ -421,7 +466,7 @@ static void build_match(struct look *look)
 /* ---- the index --------------------------------------------------------------- */
 
 /* Whether SQLite takes the conflict target: then a valid, full unique index stands behind it. */
-static bool enforced(struct look *look)
+static enum onerow_status enforced(struct look *look, bool *answer)
 {
     const struct or_sqlite_table *table = look->table;
     struct or_buffer sql;
@@ -440,7 +485,16 @@ static bool enforced(struct look *look)
     int code = sqlite3_prepare_v2(look->store->db, or_buffer_cstr(&sql), -1, &stmt, NULL);
     sqlite3_finalize(stmt);
     or_buffer_finish(&sql);
-    return code == SQLITE_OK;
+    *answer = code == SQLITE_OK;
+    if (*answer || strstr(sqlite3_errmsg(look->store->db), "ON CONFLICT clause does not match")) {
+        return ONEROW_OK;
+    }
+    if (code == SQLITE_ERROR) {
+        return or_fail(look->error, ONEROW_CONFIG,
+                       "%s: table \"%s\" cannot be written: %s\n  mend its triggers or views",
+                       look->store->path, table->name, sqlite3_errmsg(look->store->db));
+    }
+    return or_sqlite_fail(look->store, code, "reading the schema", look->error);
 }
 
 /* A unique index on exactly the key's columns that SQLite did not take, and why. */
@@ -495,25 +549,64 @@ static void nullable_keys(const struct or_sqlite_table *table, bool nullable[])
     }
 }
 
-static enum onerow_status refuse_unenforced(struct look *look)
+/* A word for a shell, to be pasted. */
+static void add_shell_word(struct or_buffer *command, const char *word)
+{
+    or_buffer_char(command, '\'');
+    for (const char *at = word; *at; at++) {
+        if (*at == '\'') {
+            or_buffer_text(command, "'\\''");
+        } else {
+            or_buffer_char(command, *at);
+        }
+    }
+    or_buffer_char(command, '\'');
+}
+
+static bool plain_word(const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+:@%,";
+    return *word && *word != '-' && word[strspn(word, plain)] == '\0';
+}
+
+/* The command that makes the missing index, in the file that holds the table. */
+static void add_index_command(struct look *look, struct or_buffer *command)
 {
     const struct or_sqlite_table *table = look->table;
-    const char *why = rejected_index(look);
+    bool in_main = strcasecmp(table->schema, "main") == 0;
+    const char *file =
+        in_main ? look->store->path : sqlite3_db_filename(look->store->db, table->schema);
     bool nullable[ONEROW_KEY_COLUMNS_MAX];
     struct or_buffer sql;
     or_buffer_init(&sql);
     nullable_keys(table, nullable);
-    or_sqlite_index_sql(&sql, table->schema, table->name, table->spec.key, table->spec.n_key,
-                        nullable);
+    or_sqlite_index_sql(&sql, "main", table->name, table->spec.key, table->spec.n_key, nullable);
+    or_buffer_text(command, "sqlite3 ");
+    if (file && plain_word(file)) {
+        or_buffer_text(command, file);
+    } else {
+        add_shell_word(command, file ? file : "");
+    }
+    or_buffer_char(command, ' ');
+    add_shell_word(command, or_buffer_cstr(&sql));
+    or_buffer_finish(&sql);
+}
+
+static enum onerow_status refuse_unenforced(struct look *look)
+{
+    const char *why = rejected_index(look);
+    struct or_buffer command;
+    or_buffer_init(&command);
+    add_index_command(look, &command);
     enum onerow_status status = or_fail(
         look->error, ONEROW_CONFIG,
-        "%s: nothing keeps table \"%s\" at one row per key%s%s\n  run: sqlite3 %s '%s'\n  (if that "
-        "fails, there are duplicates already: onerow audit lists them)\n  or name the weaker "
-        "promise "
-        "in onerow.yaml: `unenforced: accept`%s",
-        look->store->path, table->name, why ? ": " : "", why ? why : "", look->store->path,
-        or_buffer_cstr(&sql), why ? ", or `key_equality: store`" : "");
-    or_buffer_finish(&sql);
+        "%s: nothing keeps table \"%s\" at one row per key%s%s\n  run: %s\n  (if that fails, there "
+        "are duplicates already: onerow audit lists them)\n  or name the weaker promise in "
+        "onerow.yaml: `unenforced: accept`%s",
+        look->store->path, look->table->name, why ? ": " : "", why ? why : "",
+        or_buffer_cstr(&command), why ? ", or `key_equality: store`" : "");
+    or_buffer_finish(&command);
     return status;
 }
 
@@ -535,7 +628,7 @@ static const char *next_token(const char *at, const char **end)
         }
     }
     *end = at;
-    while (isalnum((unsigned char)**end) || **end == '_') {
+    while (is_letter(**end) || (**end >= '0' && **end <= '9') || **end == '_') {
         (*end)++;
     }
     *end += *end == at && *at;
@@ -550,8 +643,9 @@ static bool declares_replace(const char *sql)
     const char *end = sql;
     for (const char *at = next_token(sql, &end); *at && matched < 3; at = next_token(end, &end)) {
         size_t len = (size_t)(end - at);
-        bool hit = strlen(words[matched]) == len && strncasecmp(at, words[matched], len) == 0;
-        matched = hit ? matched + 1 : (len == 2 && strncasecmp(at, "ON", 2) == 0);
+        struct onerow_span token = {at, len};
+        bool hit = or_ascii_equal_fold(token, or_span(words[matched]));
+        matched = hit ? matched + 1 : or_ascii_equal_fold(token, OR_SPAN("ON"));
     }
     return matched == 3;
 }
@@ -607,7 +701,12 @@ static enum onerow_status decide_promise(struct look *look)
 {
     struct onerow_store_table *base = &look->table->base;
     base->guarantees = ONEROW_TRANSACTIONS | ONEROW_DURABLE | ONEROW_SEQUENTIAL | ONEROW_EXCLUSIVE;
-    if (enforced(look)) {
+    bool unique = false;
+    enum onerow_status status = enforced(look, &unique);
+    if (status != ONEROW_OK && !look->table->spec.only_look) {
+        return status;
+    }
+    if (unique) {
         base->guarantees |= ONEROW_ENFORCED;
         base->promise = look->table->spec.store_key_equality
                             ? "exactly one row per key, always, by SQLite's own equality: its "
@@ -672,6 +771,26 @@ static void quote_place(struct look *look)
     or_buffer_finish(&sql);
 }
 
+/* A trigger may end a statement with RAISE(FAIL), which keeps what the statement has done so far.
+ * In doubt, there are some. */
+static bool has_triggers(struct look *look)
+{
+    struct or_buffer sql;
+    sqlite3_stmt *stmt = NULL;
+    bool found = true;
+    or_buffer_init(&sql);
+    or_buffer_text(&sql, "SELECT 1 FROM ");
+    or_sqlite_quote(&sql, look->table->schema);
+    or_buffer_text(&sql, ".sqlite_schema WHERE type = 'trigger' UNION ALL SELECT 1 FROM "
+                         "temp.sqlite_schema WHERE type = 'trigger'");
+    if (sqlite3_prepare_v2(look->store->db, or_buffer_cstr(&sql), -1, &stmt, NULL) == SQLITE_OK) {
+        found = sqlite3_step(stmt) == SQLITE_ROW;
+    }
+    sqlite3_finalize(stmt);
+    or_buffer_finish(&sql);
+    return found;
+}
+
 static enum onerow_status look_at_table(struct look *look)
 {
     struct or_sqlite_table *table = look->table;
@@ -687,6 +806,7 @@ static enum onerow_status look_at_table(struct look *look)
     status = status == ONEROW_OK ? refuse_replace(look) : status;
     if (status == ONEROW_OK) {
         choose_id(look);
+        look->table->has_triggers = has_triggers(look);
         build_target(look);
         build_match(look);
         if (!table->quoted || !table->target || !table->match) {

@@ -108,10 +108,10 @@ static bool bind_double(const struct or_sqlite_table *table, sqlite3_stmt *stmt,
     double number = text.data ? or_double_parse(text.data) : 0;
     bool floating = table->affinity[value->column] == OR_AFFINITY_REAL;
     if (floating ? !isfinite(number) : !double_is_exact(text.data, text.len, number)) {
-        *reason = or_arena_printf(
-            arena, "\"%s\": %.40s does not fit a column of type %s exactly; a TEXT column keeps it",
-            column->name, text.data ? text.data : "the number",
-            *column->declared ? column->declared : "(none)");
+        *reason = or_arena_printf(arena,
+                                  "\"%s\": the number does not fit a column of type %s exactly; a "
+                                  "TEXT column keeps it",
+                                  column->name, *column->declared ? column->declared : "(none)");
         return false;
     }
     return sqlite3_bind_double(stmt, at, number) == SQLITE_OK;
@@ -139,8 +139,101 @@ static bool bind_number(const struct or_sqlite_table *table, sqlite3_stmt *stmt,
     return bind_double(table, stmt, at, value, arena, reason);
 }
 
+/* Passes over digits and counts them. */
+static size_t skip_digits(struct onerow_span text, size_t *at)
+{
+    size_t first = *at;
+    while (*at < text.len && text.data[*at] >= '0' && text.data[*at] <= '9') {
+        (*at)++;
+    }
+    return *at - first;
+}
+
+static void skip_sign(struct onerow_span text, size_t *at)
+{
+    *at += *at < text.len && (text.data[*at] == '-' || text.data[*at] == '+');
+}
+
+/* Whether SQLite would take this text for a number, where the column prefers numbers. */
+static bool spells_number(struct onerow_span text)
+{
+    size_t at = 0;
+    skip_sign(text, &at);
+    size_t digits = skip_digits(text, &at);
+    if (at < text.len && text.data[at] == '.') {
+        at++;
+        digits += skip_digits(text, &at);
+    }
+    if (digits && at < text.len && (text.data[at] == 'e' || text.data[at] == 'E')) {
+        at++;
+        skip_sign(text, &at);
+        digits = skip_digits(text, &at);
+    }
+    return digits && at == text.len;
+}
+
+static bool refuse_spelling(const struct or_sqlite_table *table, const struct onerow_value *value,
+                            struct or_arena *arena, const char **reason)
+{
+    const struct onerow_column *column = &table->base.columns[value->column];
+    *reason = or_arena_printf(arena,
+                              "\"%s\": SQLite would keep the text as a number in a column of type "
+                              "%s and lose its spelling; a TEXT column keeps it",
+                              column->name, *column->declared ? column->declared : "(none)");
+    return false;
+}
+
+/* Text goes in as it is; where SQLite would turn it into a number, only if no digit is lost. Text
+ * of JSON must keep its spelling, too ("0012" is no 12); a CSV field is a number where its column
+ * is. */
+static bool bind_any_text(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
+                          const struct onerow_value *value, struct or_arena *arena,
+                          const char **reason)
+{
+    enum or_affinity affinity = table->affinity[value->column];
+    enum onerow_type type = table->base.columns[value->column].type;
+    struct onerow_span trimmed = or_span_trim((struct onerow_span){value->data, value->len});
+    bool kept = affinity == OR_AFFINITY_TEXT || affinity == OR_AFFINITY_BLOB;
+    if (kept || !spells_number(trimmed)) {
+        return bind_text(stmt, at, value->data, value->len);
+    }
+    bool numeric = value->kind == ONEROW_UNTYPED && type != ONEROW_TYPE_DATE &&
+                   type != ONEROW_TYPE_TIMESTAMP && type != ONEROW_TYPE_UUID;
+    if (numeric) {
+        struct onerow_value number = *value;
+        number.data = trimmed.data;
+        number.len = (uint32_t)trimmed.len;
+        return bind_number(table, stmt, at, &number, arena, reason);
+    }
+    int64_t number = 0;
+    char spelled[32] = "";
+    if (value->len <= INTEGER_DIGITS + 2 && parse_int64(value, &number)) {
+        snprintf(spelled, sizeof spelled, "%lld", (long long)number);
+    }
+    if (strlen(spelled) != value->len || memcmp(spelled, value->data, value->len) != 0) {
+        return refuse_spelling(table, value, arena, reason);
+    }
+    return bind_text(stmt, at, value->data, value->len);
+}
+
+/* Whether SQLite takes the text for JSON. */
+static bool is_json(const struct or_sqlite_table *table, struct onerow_span text)
+{
+    struct or_sqlite_store *store = or_sqlite_store_of(table->base.store);
+    if (!store->json_valid &&
+        sqlite3_prepare_v3(store->db, "SELECT json_valid(?1)", -1, SQLITE_PREPARE_PERSISTENT,
+                           &store->json_valid, NULL) != SQLITE_OK) {
+        return false;
+    }
+    bind_text(store->json_valid, 1, text.data, text.len);
+    bool valid =
+        sqlite3_step(store->json_valid) == SQLITE_ROW && sqlite3_column_int(store->json_valid, 0);
+    sqlite3_reset(store->json_valid);
+    return valid;
+}
+
 /* A JSON column holds JSON: text goes in quoted, so that it comes out as text again. */
-static bool bind_json_text(sqlite3_stmt *stmt, int at, const struct onerow_value *value)
+static bool bind_quoted(sqlite3_stmt *stmt, int at, const struct onerow_value *value)
 {
     struct or_buffer json;
     or_buffer_init(&json);
@@ -151,41 +244,54 @@ static bool bind_json_text(sqlite3_stmt *stmt, int at, const struct onerow_value
     return bound;
 }
 
+static bool bind_json(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
+                      const struct onerow_value *value, struct or_arena *arena, const char **reason)
+{
+    if (value->kind == ONEROW_NUMBER) {
+        return bind_number(table, stmt, at, value, arena, reason);
+    }
+    bool quote = value->kind == ONEROW_TEXT ||
+                 (value->kind == ONEROW_UNTYPED &&
+                  !is_json(table, (struct onerow_span){value->data, value->len}));
+    return quote ? bind_quoted(stmt, at, value) : bind_text(stmt, at, value->data, value->len);
+}
+
 static bool is_word(const struct onerow_value *value, const char *word)
 {
-    return value->len == strlen(word) && strncasecmp(value->data, word, value->len) == 0;
+    return or_ascii_equal_fold((struct onerow_span){value->data, value->len}, or_span(word));
 }
 
 /* A CSV field takes the column's type where it spells a value of it. */
 static bool bind_untyped(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
-                         const struct onerow_value *value)
+                         const struct onerow_value *value, struct or_arena *arena,
+                         const char **reason)
 {
     enum onerow_type type = table->base.columns[value->column].type;
     if (type == ONEROW_TYPE_BOOL && (is_word(value, "true") || is_word(value, "false"))) {
         return sqlite3_bind_int(stmt, at, is_word(value, "true")) == SQLITE_OK;
     }
-    bool json =
-        type == ONEROW_TYPE_JSON && !(value->len && strchr("{[\"-0123456789tfn", value->data[0]));
-    return json ? bind_json_text(stmt, at, value) : bind_text(stmt, at, value->data, value->len);
+    return bind_any_text(table, stmt, at, value, arena, reason);
 }
 
 static bool bind_any(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
                      const struct onerow_value *value, struct or_arena *arena, const char **reason)
 {
     bool truth = value->len == 4; /* "true" */
+    if (value->kind == ONEROW_NULL) {
+        return sqlite3_bind_null(stmt, at) == SQLITE_OK;
+    }
+    if (table->base.columns[value->column].type == ONEROW_TYPE_JSON) {
+        return bind_json(table, stmt, at, value, arena, reason);
+    }
     switch ((enum onerow_kind)value->kind) {
-    case ONEROW_NULL: return sqlite3_bind_null(stmt, at) == SQLITE_OK;
+    case ONEROW_NULL: break;
     case ONEROW_NUMBER: return bind_number(table, stmt, at, value, arena, reason);
-    case ONEROW_UNTYPED: return bind_untyped(table, stmt, at, value);
+    case ONEROW_UNTYPED: return bind_untyped(table, stmt, at, value, arena, reason);
     case ONEROW_BOOL:
         return table->affinity[value->column] == OR_AFFINITY_TEXT
                    ? bind_text(stmt, at, value->data, value->len)
                    : sqlite3_bind_int(stmt, at, truth) == SQLITE_OK;
-    case ONEROW_TEXT:
-        if (table->base.columns[value->column].type == ONEROW_TYPE_JSON) {
-            return bind_json_text(stmt, at, value);
-        }
-        return bind_text(stmt, at, value->data, value->len);
+    case ONEROW_TEXT: return bind_any_text(table, stmt, at, value, arena, reason);
     case ONEROW_JSON: return bind_text(stmt, at, value->data, value->len);
     }
     return false;
@@ -228,16 +334,6 @@ static void add_blob(struct or_buffer *json, sqlite3_value *value)
     or_buffer_char(json, '"');
 }
 
-/* Text of a JSON column is JSON already, if it looks like a value that onerow wrote. */
-static void add_text(struct or_buffer *json, enum onerow_type type, struct onerow_span text)
-{
-    if (type == ONEROW_TYPE_JSON && text.len && strchr("{[\"", text.data[0])) {
-        or_buffer_span(json, text);
-    } else {
-        or_buffer_json(json, text);
-    }
-}
-
 void or_sqlite_json(const struct or_sqlite_table *table, size_t column, sqlite3_value *value,
                     struct or_buffer *json)
 {
@@ -255,8 +351,12 @@ void or_sqlite_json(const struct or_sqlite_table *table, size_t column, sqlite3_
     case SQLITE_FLOAT: add_double(json, sqlite3_value_double(value)); break;
     case SQLITE_TEXT: {
         const char *text = (const char *)sqlite3_value_text(value);
-        add_text(json, type,
-                 (struct onerow_span){text ? text : "", (size_t)sqlite3_value_bytes(value)});
+        struct onerow_span span = {text ? text : "", (size_t)sqlite3_value_bytes(value)};
+        if (type == ONEROW_TYPE_JSON && is_json(table, span)) {
+            or_buffer_span(json, span);
+        } else {
+            or_buffer_json(json, span);
+        }
         break;
     }
     case SQLITE_BLOB: add_blob(json, value); break;
@@ -281,6 +381,7 @@ struct onerow_value or_sqlite_value(sqlite3_value *value, char digits[32])
         out.data = digits;
         return out;
     default:
+        out.kind = sqlite3_value_type(value) == SQLITE_BLOB ? ONEROW_JSON : ONEROW_TEXT;
         out.data = (const char *)sqlite3_value_text(value);
         out.len = (uint32_t)sqlite3_value_bytes(value);
         return out;
@@ -383,11 +484,13 @@ static void seen(sqlite3_context *context, int n, sqlite3_value **arguments)
 
 enum onerow_status or_sqlite_functions(struct or_sqlite_store *store, struct onerow_error *error)
 {
-    int code = sqlite3_create_function_v2(store->db, "onerow_seen", 4, SQLITE_UTF8, store, seen,
-                                          NULL, NULL, NULL);
+    int code =
+        sqlite3_create_function_v2(store->db, "onerow_seen", 4, SQLITE_UTF8 | SQLITE_DIRECTONLY,
+                                   store, seen, NULL, NULL, NULL);
     if (code == SQLITE_OK) {
-        code = sqlite3_create_function_v2(store->db, "onerow_differs", -1, SQLITE_UTF8, store,
-                                          differs, NULL, NULL, NULL);
+        code = sqlite3_create_function_v2(store->db, "onerow_differs", -1,
+                                          SQLITE_UTF8 | SQLITE_DIRECTONLY, store, differs, NULL,
+                                          NULL, NULL);
     }
     return code == SQLITE_OK ? ONEROW_OK : or_sqlite_fail(store, code, "opening", error);
 }

@@ -42,9 +42,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define QUEUE_SIZE    4096U
-#define LOOK_UP_MS    10U /* a sleeper's rhythm of looking after the others */
-#define NAP_LIMIT_MS  100U
+#define QUEUE_SIZE   4096U
+#define LOOK_UP_MS   10U /* a sleeper's rhythm of looking after the others */
+#define NAP_LIMIT_MS 100U
+#define QUEUE_LONGEST                                                                              \
+    65536 /* tickets between the served one and ours; more is no queue of ours                     \
+           */
 #define HOLD_LIMIT_MS 5000U
 
 struct queue {
@@ -191,12 +194,23 @@ bool or_turn_take(struct or_turn *turn, uint64_t wait_ms, const volatile bool *s
     struct queue *queue = turn->queue;
     uint64_t start = now_ms();
     uint64_t since = start; /* when `watched` began to be served, as far as this process saw */
+    if (!prepare(turn->fd)) {
+        return true;
+    }
     turn->ticket = draw(turn);
     turn->holding = true;
     uint32_t watched = turn->ticket;
     for (;;) {
+        if (!prepare(turn->fd)) { /* cut short by somebody: touching the page would kill us */
+            drop(turn);
+            return true;
+        }
         uint32_t serving = atomic_load(&queue->serving);
         int32_t ahead = (int32_t)(turn->ticket - serving);
+        if (ahead > QUEUE_LONGEST || ahead < -QUEUE_LONGEST) { /* a damaged page: begin anew */
+            atomic_store(&queue->serving, turn->ticket);
+            continue;
+        }
         if (ahead == 0) {
             atomic_store(&queue->taken, turn->ticket);
             return true;

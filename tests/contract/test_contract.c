@@ -124,7 +124,8 @@ static void the_type_describes_itself(void **state)
     type->table_close(NULL);
 }
 
-/* ---- tables ------------------------------------------------------------------------------------ */
+/* ---- tables ------------------------------------------------------------------------------------
+ */
 
 static void a_missing_table_is_absent(void **state)
 {
@@ -195,7 +196,8 @@ static void tables_do_not_mix(void **state)
     assert_string_equal(get(&b, "{'k':'a'}"), "{\"k\":\"a\",\"v\":1}");
 }
 
-/* ---- outcomes ------------------------------------------------------------------------------------ */
+/* ---- outcomes
+ * ------------------------------------------------------------------------------------ */
 
 static void outcomes_are_told_apart(void **state)
 {
@@ -215,8 +217,9 @@ static void equal_keys_are_written_in_order(void **state)
 {
     (void)state;
     make("k", "k:text,v:int");
-    assert_string_equal(put(&b, "{'k':'a','v':1}\n{'k':'b','v':9}\n{'k':'a','v':2}\n{'k':'a','v':2}\n"
-                                "{'k':'a','v':3}"),
+    assert_string_equal(put(&b,
+                            "{'k':'a','v':1}\n{'k':'b','v':9}\n{'k':'a','v':2}\n{'k':'a','v':2}\n"
+                            "{'k':'a','v':3}"),
                         "created,created,updated,unchanged,updated");
     assert_string_equal(get(&b, "{'k':'a'}"), "{\"k\":\"a\",\"v\":3}");
 }
@@ -260,7 +263,8 @@ static void get_finds_or_says_absent(void **state)
     assert_string_equal(put(&b, "{'k':'a','v':1}"), "unchanged"); /* get created nothing */
 }
 
-/* ---- transactions ----------------------------------------------------------------------------------- */
+/* ---- transactions
+ * ----------------------------------------------------------------------------------- */
 
 static void rollback_undoes(void **state)
 {
@@ -268,8 +272,9 @@ static void rollback_undoes(void **state)
     make("k", "k:text,v:int");
     put(&b, "{'k':'a','v':1}");
     begin();
-    assert_string_equal(apply(&b, "{'k':'a','v':2}\n{'k':'a','v':3}\n{'k':'b','v':1}\n{'k':'b','v':2}"),
-                        "updated,updated,created,updated");
+    assert_string_equal(
+        apply(&b, "{'k':'a','v':2}\n{'k':'a','v':3}\n{'k':'b','v':1}\n{'k':'b','v':2}"),
+        "updated,updated,created,updated");
     rollback();
     rollback(); /* may be called twice */
     assert_string_equal(get(&b, "{'k':'a'}"), "{\"k\":\"a\",\"v\":1}");
@@ -311,7 +316,8 @@ static void begin_obeys_stop(void **state)
     assert_string_equal(put(&b, "{'k':'a','v':1}"), "created");
 }
 
-/* ---- policies ------------------------------------------------------------------------------------------ */
+/* ---- policies
+ * ------------------------------------------------------------------------------------------ */
 
 static void keep_leaves_the_row(void **state)
 {
@@ -356,7 +362,9 @@ static void newest_compares_numbers_by_value(void **state)
                         "created,updated,unchanged:older,updated,unchanged:older");
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------ */
+/* ---- values
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Text that goes in comes out, as a value and as a key. */
 static void assert_text_survives(const char *json)
@@ -454,7 +462,9 @@ static void values_of_every_kind(void **state)
                                               "\"t\":\"2024-01-01T00:00:00Z\"}");
 }
 
-/* ---- keys --------------------------------------------------------------------------------------------------- */
+/* ---- keys
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* Three spellings of keys of one type: the first two are one key, the third is another. */
 static void keys_of_every_type(void **state)
@@ -472,8 +482,8 @@ static void keys_of_every_type(void **state)
         {"date", "'2024-02-29'", "'2024-02-29'", "'2024-03-01'"},
         {"timestamp", "'2024-01-01T00:00:00Z'", "'2024-01-01T01:00:00+01:00'",
          "'2024-01-01T00:00:00.001Z'"},
-        {"uuid", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
-         "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12'"},
+        {"uuid", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+         "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12'"},
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const char *name = text(&b, "keys%zu", i);
@@ -495,8 +505,9 @@ static void composite_keys(void **state)
 {
     (void)state;
     make("b,a:int", "a:int,v:int,b:text"); /* another order than the table's */
-    assert_string_equal(put(&b, "{'a':1,'b':'x','v':1}\n{'a':1,'b':'y','v':2}\n{'b':'x','a':2,'v':3}\n"
-                                "{'v':4,'b':'x','a':1}"),
+    assert_string_equal(put(&b,
+                            "{'a':1,'b':'x','v':1}\n{'a':1,'b':'y','v':2}\n{'b':'x','a':2,'v':3}\n"
+                            "{'v':4,'b':'x','a':1}"),
                         "created,created,created,updated");
     assert_string_equal(get(&b, "{'a':1,'b':'x'}"), "{\"a\":1,\"v\":4,\"b\":\"x\"}");
     assert_string_equal(get(&b, "{'a':2,'b':'y'}"), "ABSENT");
@@ -551,7 +562,9 @@ static void normalized_keys_are_stored_normalized(void **state)
     assert_string_equal(audit(&b), "0 0");
 }
 
-/* ---- many rows ------------------------------------------------------------------------------------------------- */
+/* ---- many rows
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static const char *many_records(unsigned n, unsigned from, const char *value)
 {
@@ -596,7 +609,8 @@ static void big_rollbacks(void **state)
     assert_string_equal(get(&b, "{'k':'key 2500'}"), "ABSENT");
 }
 
-/* ---- durability and other processes ------------------------------------------------------------------------------ */
+/* ---- durability and other processes
+ * ------------------------------------------------------------------------------ */
 
 static void a_second_handle_sees_what_was_committed(void **state)
 {
@@ -743,15 +757,23 @@ static void four_processes_put_the_same_keys(void **state)
     give_back(race, sizeof *race);
 }
 
-/* ---- the suite ---------------------------------------------------------------------------------------------------- */
+/* ---- the suite
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct contract_test {
     const char *name;
     CMUnitTestFunction run;
     unsigned needs; /* guarantees without which the test says nothing */
 } suite[] = {
-#define RUNS(name)        {#name, name, 0}
-#define NEEDS(what, name) {#name, name, what}
+#define RUNS(name)                                                                                 \
+    {                                                                                              \
+#name, name, 0                                                                             \
+    }
+#define NEEDS(what, name)                                                                          \
+    {                                                                                              \
+#name, name, what                                                                          \
+    }
     RUNS(the_type_describes_itself),
     RUNS(a_missing_table_is_absent),
     RUNS(a_table_is_made_and_opened),

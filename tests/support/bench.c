@@ -337,8 +337,8 @@ static const char *get_line(struct bench *b, struct onerow_span key)
     bind_line(b, &entry, key);
     assert_true(entry.has_key);
     b->error = (struct onerow_error){0};
-    b->status = b->table.store->type->get(b->table.table, &entry.record, &b->arena, &json, &id,
-                                          &b->error);
+    b->status =
+        b->table.store->type->get(b->table.table, &entry.record, &b->arena, &json, &id, &b->error);
     b->ids = id.data ? text(b, "%.*s", (int)id.len, id.data) : "-";
     return b->status == ONEROW_OK ? text(b, "%.*s", (int)json.len, json.data)
                                   : onerow_status_name(b->status);
@@ -490,7 +490,8 @@ uint64_t dice(void)
     return dice_state * 0x2545f4914f6cdd1dU;
 }
 
-/* ---- assertions ------------------------------------------------------------------------------- */
+/* ---- assertions -------------------------------------------------------------------------------
+ */
 
 void assert_contains_at(const char *whole, const char *part, const char *file, int line)
 {

@@ -24,14 +24,14 @@
 
 struct bench {
     char *folder;
-    const char *path;       /* FOLDER/x.db */
-    struct or_arena arena;  /* everything that a test makes */
-    struct or_table table;  /* its spec may be set before bench_look; store and table are owned */
-    uint64_t wait_ms;       /* for bench_store; 60 s unless set */
-    bool nulls_equal;       /* of all key columns, for bench_look */
-    unsigned normalize;     /* of all key columns, for bench_look */
-    bool untyped;           /* texts travel as CSV fields do */
-    bool by_hand;           /* put: begin, apply and commit of the vtable instead of the driver */
+    const char *path;      /* FOLDER/x.db */
+    struct or_arena arena; /* everything that a test makes */
+    struct or_table table; /* its spec may be set before bench_look; store and table are owned */
+    uint64_t wait_ms;      /* for bench_store; 60 s unless set */
+    bool nulls_equal;      /* of all key columns, for bench_look */
+    unsigned normalize;    /* of all key columns, for bench_look */
+    bool untyped;          /* texts travel as CSV fields do */
+    bool by_hand;          /* put: begin, apply and commit of the vtable instead of the driver */
     enum onerow_status status; /* of the last call */
     struct onerow_error error; /* of the last call */
     const char *ids;           /* of the last put or get: "1,2,-" */
@@ -55,11 +55,12 @@ enum onerow_status bench_create(struct bench *b, const char *location, const cha
 /* Closes both. */
 void bench_close(struct bench *b);
 
-/* Puts records, one a line; their outcomes in arrival order: "created,unchanged:kept". The status of
- * the whole is in b->status. */
+/* Puts records, one a line; their outcomes in arrival order: "created,unchanged:kept". The status
+ * of the whole is in b->status. */
 const char *put(struct bench *b, const char *records);
 const char *put_raw(struct bench *b, const char *records);
-/* Only the vtable's apply, inside a transaction of the caller: the outcomes, or the failure's name. */
+/* Only the vtable's apply, inside a transaction of the caller: the outcomes, or the failure's name.
+ */
 const char *apply(struct bench *b, const char *records);
 /* The row as JSON, or the name of the status. */
 const char *get(struct bench *b, const char *key);

@@ -183,14 +183,18 @@ static void json_escapes(void **state)
     assert_json_of("a\0b", "\"a\\u0000b\"");
     assert_json_of("\x01\x1f\x7f", "\"\\u0001\\u001f\\u007f\"");
     assert_json_of("/'<>&", "\"/'<>&\"");
-    assert_json_of("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
+    assert_json_of("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
+                   "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"");
     assert_json_of("\xe2\x80\xa8", "\"\xe2\x80\xa8\"");
 }
 
 static void json_replaces_what_is_not_utf8(void **state)
 {
     (void)state;
-    assert_json_of("a\xff" "b", "\"a\xef\xbf\xbd" "b\"");
+    assert_json_of("a\xff"
+                   "b",
+                   "\"a\xef\xbf\xbd"
+                   "b\"");
     assert_json_of("\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\"");
     assert_json_of("\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
     assert_json_of("x\xe2\x82", "\"x\xef\xbf\xbd\xef\xbf\xbd\"");
@@ -243,7 +247,8 @@ static void spans_trim(void **state)
     assert_true(or_span_is(or_span_trim(OR_SPAN(" \t\r\n a b \n")), "a b"));
     assert_true(or_span_is(or_span_trim(OR_SPAN("  ")), ""));
     assert_true(or_span_is(or_span_trim(OR_SPAN("")), ""));
-    assert_true(or_span_is(or_span_trim(OR_SPAN("\xc2\xa0x")), "\xc2\xa0x")); /* only ASCII blanks */
+    assert_true(
+        or_span_is(or_span_trim(OR_SPAN("\xc2\xa0x")), "\xc2\xa0x")); /* only ASCII blanks */
 }
 
 static void case_folds_in_ascii_only(void **state)
@@ -280,11 +285,21 @@ static void utf8_of_every_code_point(void **state)
 static void utf8_faults(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"\x80",         "\xbf",             "\xc0\x80",
-                                      "\xc1\xbf",     "\xe0\x80\x80",     "\xe0\x9f\xbf",
-                                      "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80", "\xff",             "\xc3(",
-                                      "\xe2\x28\xa1", "\xe2\x82(",        "\xf0\x9f\x98("};
+    static const char *const bad[] = {"\x80",
+                                      "\xbf",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xe0\x80\x80",
+                                      "\xe0\x9f\xbf",
+                                      "\xf0\x80\x80\x80",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xff",
+                                      "\xc3(",
+                                      "\xe2\x28\xa1",
+                                      "\xe2\x82(",
+                                      "\xf0\x9f\x98("};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         size_t at = 99;
         char line[16];
@@ -327,8 +342,8 @@ static void the_status_table_is_whole(void **state)
 static void worse_statuses_win(void **state)
 {
     (void)state;
-    static const enum onerow_status rising[] = {ONEROW_OK,   ONEROW_REJECTED, ONEROW_USAGE,
-                                                ONEROW_INPUT, ONEROW_BUSY,    ONEROW_FULL,
+    static const enum onerow_status rising[] = {ONEROW_OK,    ONEROW_REJECTED, ONEROW_USAGE,
+                                                ONEROW_INPUT, ONEROW_BUSY,     ONEROW_FULL,
                                                 ONEROW_CONFIG};
     size_t n = sizeof rising / sizeof *rising;
     for (size_t i = 0; i < n; i++) {
@@ -380,8 +395,14 @@ static void cut_errors_are_utf8(void **state)
 static void doubles_show_a_short_spelling(void **state)
 {
     (void)state;
-    static const char *const shown[] = {"0.1",  "0.30000000000000004", "1e+22", "-0",
-                                        "2.2250738585072014e-308", "1.7976931348623157e+308", "123456.5", "inf"};
+    static const char *const shown[] = {"0.1",
+                                        "0.30000000000000004",
+                                        "1e+22",
+                                        "-0",
+                                        "2.2250738585072014e-308",
+                                        "1.7976931348623157e+308",
+                                        "123456.5",
+                                        "inf"};
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
         char out[OR_DOUBLE_TEXT];
         or_double_show(or_double_parse(shown[i]), out);

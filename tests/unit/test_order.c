@@ -79,7 +79,7 @@ static void numbers_by_value(void **state)
 static void numbers_in_two_spellings_are_equal(void **state)
 {
     (void)state;
-    static const char *const pairs[][2] = {{"1", "1.0"},    {"1e2", "100"}, {"-0", "0"},
+    static const char *const pairs[][2] = {{"1", "1.0"},     {"1e2", "100"}, {"-0", "0"},
                                            {"0.50", "5e-1"}, {"0e9", "0.0"}, {"1E+2", "1e2"}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         assert_order(value(ONEROW_NUMBER, pairs[i][0]), value(ONEROW_NUMBER, pairs[i][1]), 0);
@@ -90,10 +90,16 @@ static void numbers_in_two_spellings_are_equal(void **state)
 static void instants_by_time(void **state)
 {
     (void)state;
-    static const char *const list[] = {
-        "1969-12-31", "2024-01-01", "2024-01-01T00:00:00.001Z", "2024-01-01T02:00:00+01:00",
-        "2024-01-01T02:00:00Z", "2024-01-01T02:00:00.5Z", "2024-01-01T02:00:00.51Z",
-        "2024-01-02", "2024-02-29T23:59:59-05:00", "9999-12-31"};
+    static const char *const list[] = {"1969-12-31",
+                                       "2024-01-01",
+                                       "2024-01-01T00:00:00.001Z",
+                                       "2024-01-01T02:00:00+01:00",
+                                       "2024-01-01T02:00:00Z",
+                                       "2024-01-01T02:00:00.5Z",
+                                       "2024-01-01T02:00:00.51Z",
+                                       "2024-01-02",
+                                       "2024-02-29T23:59:59-05:00",
+                                       "9999-12-31"};
     assert_list_rises(ONEROW_TEXT, list);
 }
 
@@ -111,7 +117,8 @@ static void one_instant_in_several_spellings(void **state)
 static void text_by_bytes(void **state)
 {
     (void)state;
-    static const char *const list[] = {"", "A", "B", "Z", "a", "ab", "b", "\xc3\xa4", "\xf0\x9f\x98\x80"};
+    static const char *const list[] = {
+        "", "A", "B", "Z", "a", "ab", "b", "\xc3\xa4", "\xf0\x9f\x98\x80"};
     assert_list_rises(ONEROW_TEXT, list);
 }
 
@@ -159,9 +166,23 @@ static void naive_orders_confuse(void **state)
 static void the_order_is_transitive(void **state)
 {
     (void)state;
-    static const char *const bag[] = {"", "0", "-0.0", "1", "10", "9", "1e1", "abc", "2024", "2024-01-01",
-                                      "2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00",
-                                      "2024-13-01", "Z", "-", "1x", "0x1"};
+    static const char *const bag[] = {"",
+                                      "0",
+                                      "-0.0",
+                                      "1",
+                                      "10",
+                                      "9",
+                                      "1e1",
+                                      "abc",
+                                      "2024",
+                                      "2024-01-01",
+                                      "2024-01-01T00:00:00Z",
+                                      "2024-01-01T01:00:00+01:00",
+                                      "2024-13-01",
+                                      "Z",
+                                      "-",
+                                      "1x",
+                                      "0x1"};
     size_t n = sizeof bag / sizeof *bag;
     size_t broken = 0;
     for (size_t i = 0; i < 2 * n; i++) {

@@ -83,13 +83,15 @@ static void watch_settle(struct judge *judge, const struct or_put_command *comma
         rule(judge, whole && judge->failed == ONEROW_UNKNOWN, "in doubt without a doubtful answer");
     } else {
         bool alone = judge->failed == ONEROW_REJECTED && whole && command->count == 1;
-        bool never_sent = !whole && (store_failed(judge->failed) || judge->failed == ONEROW_UNKNOWN);
+        bool never_sent =
+            !whole && (store_failed(judge->failed) || judge->failed == ONEROW_UNKNOWN);
         bool store = whole && store_failed(judge->failed);
         judge->refused = true;
         rule(judge, command->outcome == ONEROW_REFUSED, "another outcome than the three");
         rule(judge, judge->undone || never_sent, "refused before the transaction was undone");
         rule(judge, alone || never_sent || store, "refused without a reason");
-        rule(judge, command->status == judge->failed, "refused with another reason than the store's");
+        rule(judge, command->status == judge->failed,
+             "refused with another reason than the store's");
     }
 }
 
@@ -117,7 +119,10 @@ static void watch(struct judge *judge, const struct or_put_command *command)
              "committed without being applied");
         rule(judge, !judge->dry_run, "a dry run commits");
         return;
-    case OR_PUT_ROLLBACK: judge->undone = true; judge->open = false; return;
+    case OR_PUT_ROLLBACK:
+        judge->undone = true;
+        judge->open = false;
+        return;
     case OR_PUT_SETTLE: watch_settle(judge, command); return;
     case OR_PUT_END: watch_end(judge, command); return;
     }
@@ -135,7 +140,10 @@ static void hear(struct judge *judge, const struct or_put_command *command,
         judge->interrupted = answer == ONEROW_INTERRUPTED;
         break;
     case OR_PUT_APPLY: judge->applied = good; break;
-    case OR_PUT_COMMIT: judge->done = good; judge->open = judge->open && !good; break;
+    case OR_PUT_COMMIT:
+        judge->done = good;
+        judge->open = judge->open && !good;
+        break;
     default: return;
     }
     judge->failed = good ? judge->failed : answer;
@@ -144,8 +152,8 @@ static void hear(struct judge *judge, const struct or_put_command *command,
 /* ---- every sequence of answers ----------------------------------------------------------- */
 
 static const enum onerow_status ANSWERS[] = {
-    ONEROW_OK,   ONEROW_REJECTED, ONEROW_UNKNOWN,  ONEROW_UNAVAILABLE, ONEROW_FULL,
-    ONEROW_IO,   ONEROW_CORRUPT,  ONEROW_READONLY, ONEROW_VANISHED,    ONEROW_NOMEM,
+    ONEROW_OK,   ONEROW_REJECTED, ONEROW_UNKNOWN,    ONEROW_UNAVAILABLE, ONEROW_FULL,
+    ONEROW_IO,   ONEROW_CORRUPT,  ONEROW_READONLY,   ONEROW_VANISHED,    ONEROW_NOMEM,
     ONEROW_BUSY, ONEROW_CONFIG,   ONEROW_INTERRUPTED};
 
 struct walk {
@@ -245,8 +253,7 @@ static void disorderly(struct or_put *put, enum onerow_status answer,
 }
 
 /* Forgets what is left when the store fails. */
-static void forgetful(struct or_put *put, enum onerow_status answer,
-                      struct or_put_command *command)
+static void forgetful(struct or_put *put, enum onerow_status answer, struct or_put_command *command)
 {
     if (put->state == OR_PUT_ABANDONING) {
         put->depth = 0;

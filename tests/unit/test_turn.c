@@ -377,7 +377,8 @@ static void stop_is_obeyed(void **state)
     assert_int_equal(child_code(holder), 0);
 }
 
-/* ---- one process, odd places ------------------------------------------------------------------ */
+/* ---- one process, odd places ------------------------------------------------------------------
+ */
 
 static void *take_in_thread(void *context)
 {
