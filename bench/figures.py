@@ -23,7 +23,6 @@ class Bench:
         self.scale = scale
         self.seconds = max(0.5, 3 * min(1, scale))   # of a measurement by the clock
         self.shared_keys = self.scaled(66667)        # each given to 3 of 8 processes: 8 x 25,000
-        self.single_keys = self.scaled(13333)        # the same for slow transactions of one row
         self.bulk_records = self.scaled(1000000)
         self.memory_records = self.scaled(10000000)
 
@@ -70,7 +69,6 @@ class Bench:
     def prepare(self):
         for worker in range(PROCESSES):
             self.generate(f"share-{worker}.ndjson", self.shared_keys, 1, worker)
-            self.generate(f"single-{worker}.ndjson", self.single_keys, 2, worker)
         self.generate("bulk.ndjson", self.bulk_records, 3)
 
     def put(self, database, file, *options):
@@ -93,52 +91,48 @@ class Bench:
 
 # ---- 8 processes -----------------------------------------------------------------------------
 
-def records_in(bench, prefix):
-    total = 0
-    for worker in range(PROCESSES):
-        with open(bench.path(f"{prefix}-{worker}.ndjson"), "rb") as file:
-            total += sum(1 for _ in file)
-    return total
+def share(bench, worker):
+    return bench.path(f"share-{worker}.ndjson")
 
 
-def shared_put(bench, prefix, keys, *options):
+def shared_put(bench, *options):
     """Rows per second of 8 x onerow put."""
     database = bench.table()
-    commands = [bench.put(database, bench.path(f"{prefix}-{worker}.ndjson"), *options)
-                for worker in range(PROCESSES)]
+    commands = [bench.put(database, share(bench, worker), *options) for worker in range(PROCESSES)]
     _, seconds = bench.together(commands, gated=False)
-    bench.expect(database, keys)
-    return records_in(bench, prefix) / seconds
+    bench.expect(database, bench.shared_keys)
+    return 3 * bench.shared_keys / seconds
 
 
-def shared_upsert(bench, prefix, keys, rows):
-    """Rows per second of 8 peers with BEGIN IMMEDIATE and a busy timeout."""
+def shared_upsert(bench, rows, limit=0):
+    """Rows per second of 8 peers with BEGIN IMMEDIATE and a busy timeout; limit: seconds after
+    which they stop."""
     database = bench.table()
-    commands = [[bench.path("peer_sqlite"), database, "upsert", str(rows),
-                 bench.path(f"{prefix}-{worker}.ndjson")] for worker in range(PROCESSES)]
-    _, seconds = bench.together(commands, gated=True)
-    bench.expect(database, keys)
-    return records_in(bench, prefix) / seconds
+    commands = [[bench.path("peer_sqlite"), database, "upsert", str(rows), share(bench, worker),
+                 str(limit)] for worker in range(PROCESSES)]
+    outputs, seconds = bench.together(commands, gated=True)
+    if not limit:
+        bench.expect(database, bench.shared_keys)
+    return sum(int(out.split()[0]) for out in outputs) / seconds
 
 
 def naive(bench, busy_ms):
     """Rows per second of 8 peers that look and then write."""
     database = bench.table()
     commands = [[bench.path("peer_sqlite"), database, "naive", str(busy_ms), str(bench.seconds),
-                 bench.path(f"share-{worker}.ndjson")] for worker in range(PROCESSES)]
+                 share(bench, worker)] for worker in range(PROCESSES)]
     outputs, seconds = bench.together(commands, gated=True)
     rows = sum(int(out.split()[0]) for out in outputs)
     return max(rows, 1) / seconds
 
 
 def eight_processes(bench):
-    keys, few = bench.shared_keys, bench.single_keys
-    ours = shared_put(bench, "share", keys)
-    one = shared_upsert(bench, "single", few, 1)
-    ours_64 = shared_put(bench, "share", keys, "--batch", "64")
-    by_64 = shared_upsert(bench, "share", keys, 64)
-    ours_1000 = shared_put(bench, "share", keys, "--batch", "1000")
-    by_1000 = shared_upsert(bench, "share", keys, 1000)
+    ours = shared_put(bench)
+    one = shared_upsert(bench, 1, 2 * bench.seconds)
+    ours_64 = shared_put(bench, "--batch", "64")
+    by_64 = shared_upsert(bench, 64)
+    ours_1000 = shared_put(bench, "--batch", "1000")
+    by_1000 = shared_upsert(bench, 1000)
     return {
         "eight": (ours, one),
         "eight_64": (ours_64, by_64),
@@ -192,7 +186,7 @@ def bulk(bench):
     ours = n / timed(bench, *bench.put(database, file))
     bench.expect(database, n)
     database = bench.table()
-    peer = n / timed(bench, bench.path("peer_sqlite"), database, "upsert", "0", file)
+    peer = n / timed(bench, bench.path("peer_sqlite"), database, "upsert", "0", file, "0")
     bench.expect(database, n)
     database = bench.table()
     ours_lines = n / timed(bench, *bench.put(database, file, "--results",

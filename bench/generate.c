@@ -60,7 +60,7 @@ static int given_to(uint64_t key, unsigned worker)
 
 static void print(uint64_t key, unsigned worker)
 {
-    static const char *const cities[] = {"Amsterdam", "Bogotá", "Cairo", "Dakar",
+    static const char *const cities[] = {"Amsterdam", "Bogotá",  "Cairo", "Dakar",
                                          "Edinburgh", "Fukuoka", "Genoa", "Hanoi"};
     uint64_t r = mix(key * WORKERS + worker + 1);
     printf("{\"name\":\"item-%010llu\",\"worker\":%u,\"city\":\"%s\",\"price\":%u.%02u,"

@@ -81,8 +81,8 @@ static bool one_record(struct bench *bench)
         return false;
     }
     struct or_entry entry = {.line = item.line};
-    if (item.kind != OR_ITEM_RECORD ||
-        !or_entry_bind(&entry, bench->table, &item, &bench->arena) || !entry.has_key) {
+    if (item.kind != OR_ITEM_RECORD || !or_entry_bind(&entry, bench->table, &item, &bench->arena) ||
+        !entry.has_key) {
         check(bench, ONEROW_REJECTED, item.reason ? item.reason : "a record was refused");
     }
     unsigned char digest[OR_KEY_DIGEST_LEN];

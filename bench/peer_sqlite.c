@@ -4,8 +4,9 @@
  * rows are those of generate.c, read with getline and yyjson; statements are prepared once; WAL
  * and synchronous=FULL.
  *
- *   peer_sqlite DB upsert ROWS FILE
- *       ROWS upserts per BEGIN IMMEDIATE … COMMIT (0: all of them), with a busy timeout
+ *   peer_sqlite DB upsert ROWS FILE SECONDS
+ *       ROWS upserts per BEGIN IMMEDIATE … COMMIT (0: all of them), with a busy timeout, until the
+ *       file or the time (0: no limit) is over
  *   peer_sqlite DB naive BUSY_MS SECONDS FILE
  *       BEGIN, look whether the row is there, UPDATE or INSERT, COMMIT; once more from the
  *       beginning when SQLite answers SQLITE_BUSY; until the time or the file is over
@@ -13,6 +14,7 @@
  * Prints "ROWS BUSY": rows written, and how often SQLITE_BUSY was answered. Work begins when
  * standard input is at its end, so that several of them can begin at the same time.
  */
+#include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +104,13 @@ static void bind_row(sqlite3_stmt *stmt, yyjson_doc *doc, int n)
     }
 }
 
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
 static int step(sqlite3_stmt *stmt)
 {
     int code = sqlite3_step(stmt);
@@ -111,8 +120,9 @@ static int step(sqlite3_stmt *stmt)
 
 /* ---- in its good form ------------------------------------------------------------------ */
 
-static void upsert(struct peer *peer, unsigned long rows)
+static void upsert(struct peer *peer, unsigned long rows, double seconds)
 {
+    double end = seconds > 0 ? now() + seconds : INFINITY;
     sqlite3_stmt *begin = prepare(peer, "BEGIN IMMEDIATE");
     sqlite3_stmt *commit = prepare(peer, "COMMIT");
     sqlite3_stmt *stmt = prepare(peer, upsert_sql);
@@ -132,6 +142,9 @@ static void upsert(struct peer *peer, unsigned long rows)
                 die(peer, "COMMIT");
             }
             open_rows = 0;
+            if (now() >= end) {
+                return;
+            }
         }
     }
     if (open_rows && step(commit) != SQLITE_DONE) {
@@ -164,13 +177,6 @@ static int check_then_write(struct naive *naive, yyjson_doc *doc)
         code = step(write);
     }
     return code == SQLITE_DONE ? step(naive->commit) : code;
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 /* False: the time was over before the record was written. */
@@ -239,17 +245,17 @@ static void wait_for_start(void)
 int main(int argc, char **argv)
 {
     struct peer peer = {0};
-    if (argc == 5 && strcmp(argv[2], "upsert") == 0) {
+    if (argc == 6 && strcmp(argv[2], "upsert") == 0) {
         open_all(&peer, argv[1], argv[4]);
         wait_for_start();
-        upsert(&peer, strtoul(argv[3], NULL, 10));
+        upsert(&peer, strtoul(argv[3], NULL, 10), strtod(argv[5], NULL));
     } else if (argc == 6 && strcmp(argv[2], "naive") == 0) {
         open_all(&peer, argv[1], argv[5]);
         wait_for_start();
         sqlite3_busy_timeout(peer.db, atoi(argv[3]));
         naive(&peer, strtod(argv[4], NULL));
     } else {
-        fputs("peer_sqlite DB upsert ROWS FILE | DB naive BUSY_MS SECONDS FILE\n", stderr);
+        fputs("peer_sqlite DB upsert ROWS FILE SECONDS | DB naive BUSY_MS SECONDS FILE\n", stderr);
         return 64;
     }
     sqlite3_close_v2(peer.db); /* prepared statements end with the process */

@@ -41,7 +41,7 @@ FIGURES = {
     "parse": ("NDJSON → record → key → SHA-256", "input, binding and key of `put`",
               "Python `json.loads`, `hashlib`", "MB/s", "+18"),
 }
-BAR_HEIGHT, BAR_GAP, LEFT, SCALE_WIDTH, RIGHT = 18, 16, 330, 400, 150
+BAR_HEIGHT, BAR_GAP, LEFT, SCALE_WIDTH, RIGHT = 18, 14, 300, 400, 180
 LONGEST = 4  # goals that a bar can show; a longer one is cut off there
 
 
@@ -52,19 +52,16 @@ def number(value):
 
 
 class Row:
-    """One figure, ready to be shown."""
+    """A line of the table and, where there is a goal, a bar of the drawing."""
 
-    def __init__(self, name, pairs, bench):
-        what, self.ours_name, self.peer_name, self.unit, goal = FIGURES[name]
+    def __init__(self, name, what, cells, value, unit, goal):
         self.name = name
-        self.what = what.format(bulk=bench.bulk_records)
-        self.ours = statistics.median(pair[0] for pair in pairs)
-        self.peer = statistics.median(pair[1] for pair in pairs)
-        self.ratios = sorted(pair[0] / pair[1] if pair[1] else 0 for pair in pairs)
-        self.ratio = statistics.median(self.ratios)
+        self.what = what
+        self.cells = cells  # ours, peer, ratio
+        self.value = value  # what the goal is about
+        self.unit = unit
         self.kind = goal[0] if goal else None
         self.goal = float(goal[1:]) if goal else None
-        self.value = self.ratio if self.kind == "+" else self.ours
 
     def progress(self):
         """How many times the goal is reached; below 1 it is not."""
@@ -76,28 +73,35 @@ class Row:
         return self.progress() >= 1
 
     def goal_text(self):
-        sign = {"+": "≥ {}×", "=": "≥ {}", "-": "≤ {}"}[self.kind] if self.kind else "—"
-        return sign.format(f"{self.goal:g}" if self.kind else "")
+        if not self.kind:
+            return "—"
+        return {"+": "≥ {:g}×", "=": "≥ {:g}", "-": "≤ {:g}"}[self.kind].format(self.goal)
 
     def line(self):
         verdict = "—" if not self.kind else "yes" if self.reached() else "**no**"
-        unit = f" {self.unit}" if self.unit else ""
-        low, high = self.ratios[0], self.ratios[-1]
-        return (f"| {self.what} | {self.ours_name}: {number(self.ours)}{unit} | "
-                f"{self.peer_name}: {number(self.peer)}{unit} | "
-                f"{number(low)} / **{number(self.ratio)}** / {number(high)} | "
-                f"{self.goal_text()} | {verdict} |")
+        return f"| {self.what} | {' | '.join(self.cells)} | {self.goal_text()} | {verdict} |"
 
 
-def memory_row(memory):
-    """The memory figure in the shape of the others."""
-    row = Row.__new__(Row)
-    row.name, row.kind, row.goal, row.value = "memory", "-", 64.0, memory[0]
-    row.what = f"peak resident memory, {memory[2]:,} records from a pipe (MiB)"
-    row.unit = "MiB"
-    row.line = lambda: (f"| {row.what} | `onerow put`: {memory[0]:.1f} MiB in {memory[1]:.0f} s | "
-                        f"— | — | ≤ 64 | {'yes' if row.reached() else '**no**'} |")
-    return row
+def compared(name, pairs, bench):
+    """The row of a figure that was taken against a peer in each round."""
+    what, ours_name, peer_name, unit, goal = FIGURES[name]
+    ours = statistics.median(pair[0] for pair in pairs)
+    peer = statistics.median(pair[1] for pair in pairs)
+    ratios = [pair[0] / pair[1] if pair[1] else 0 for pair in pairs]
+    ratio = statistics.median(ratios)
+    cells = [f"{ours_name}: {number(ours)} {unit}".strip(),
+             f"{peer_name}: {number(peer)} {unit}".strip(),
+             f"{number(min(ratios))} / **{number(ratio)}** / {number(max(ratios))}"]
+    by_ratio = goal is not None and goal[0] == "+"
+    return Row(name, what.format(bulk=bench.bulk_records), cells, ratio if by_ratio else ours,
+               "×" if by_ratio else f" {unit}".rstrip(), goal)
+
+
+def of_memory(memory):
+    peak, seconds, records = memory
+    cells = [f"`onerow put`: {peak:.1f} MiB in {seconds:.0f} s", "—", "—"]
+    return Row("memory", f"peak resident memory, {records:,} records from a pipe", cells, peak,
+               " MiB", "-64")
 
 
 # ---- the machine --------------------------------------------------------------------------------
@@ -124,8 +128,9 @@ def distribution():
 
 def commit():
     name = first_line("git", "rev-parse", "--short=12", "HEAD")
-    changed = first_line("git", "status", "--porcelain", "--", "src", "include", "bench",
-                         "meson.build") != "not known"
+    places = ("src", "include", "bench", "meson.build")
+    changed = subprocess.run(["git", "status", "--porcelain", "--", *places], capture_output=True,
+                             check=False).stdout
     return name + (" with uncommitted changes" if changed else "")
 
 
@@ -145,8 +150,8 @@ def machine(rounds, bench):
 - Commit: {commit()}
 - Date: {today}; load average when the run ended: {os.getloadavg()[0]:.1f}
 - Data: {bench.shared_keys:,} keys, each given with other values to 3 of 8 processes (one-row \
-transactions by hand: {bench.single_keys:,} keys); {bench.bulk_records:,} records of 139 bytes for \
-the others
+transactions by hand: for {2 * bench.seconds:g} s); {bench.bulk_records:,} records of 139 bytes \
+for bulk and parsing
 - {rounds} rounds; each measures everything once, ours and the peer one after the other
 """
 
@@ -210,21 +215,6 @@ What is measured:
 {explanations(rows)}"""
 
 
-def bar(row, top):
-    escape = xml.sax.saxutils.escape
-    share = min(row.progress(), LONGEST)
-    width = share / LONGEST * SCALE_WIDTH
-    colour = "#3a7d5d" if row.reached() else "#c2703d"
-    middle = top + BAR_HEIGHT - 5
-    suffix = "×" if row.kind == "+" else f" {row.unit}".rstrip()
-    more = " →" if row.progress() > LONGEST else ""
-    value = f"{number(row.value)}{suffix}{more} (goal {row.goal_text_short()})"
-    return (f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end">{escape(row.label())}</text>\n'
-            f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" '
-            f'fill="{colour}"/>\n'
-            f'<text x="{LEFT + width + 8:.1f}" y="{middle}">{escape(value)}</text>\n')
-
-
 SHORT = {
     "eight": "8 processes, against one-row transactions",
     "naive": "8 processes, against check-then-write",
@@ -234,17 +224,27 @@ SHORT = {
     "wait_64": "worst wait, 64 rows per transaction",
     "bulk": "bulk, against one transaction",
     "parse": "NDJSON to key to hash, against Python",
-    "memory": "memory for the long run",
+    "memory": "resident memory",
 }
-Row.label = lambda self: SHORT[self.name]
-Row.goal_text_short = lambda self: {"+": "≥ {:g}×", "=": "≥ {:g}", "-": "≤ {:g}"}[
-    self.kind].format(self.goal)
+
+
+def bar(row, top):
+    escape = xml.sax.saxutils.escape
+    width = min(row.progress(), LONGEST) / LONGEST * SCALE_WIDTH
+    colour = "#3a7d5d" if row.reached() else "#c2703d"
+    middle = top + BAR_HEIGHT - 5
+    more = " →" if row.progress() > LONGEST else ""
+    value = f"{number(row.value)}{row.unit}{more} (goal {row.goal_text()})"
+    return (f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end">{escape(SHORT[row.name])}'
+            f'</text>\n<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" '
+            f'fill="{colour}"/>\n'
+            f'<text x="{LEFT + width + 8:.1f}" y="{middle}">{escape(value)}</text>\n')
 
 
 def svg(rows):
     rows = [row for row in rows if row.kind]
     step = BAR_HEIGHT + BAR_GAP
-    height = 70 + step * len(rows)
+    height = 60 + step * len(rows)
     width = LEFT + SCALE_WIDTH + RIGHT
     line = LEFT + SCALE_WIDTH / LONGEST
     bars = "".join(bar(row, 50 + step * at) for at, row in enumerate(rows))
@@ -252,17 +252,14 @@ def svg(rows):
 width="{width}" height="{height}" font-family="sans-serif" font-size="13" fill="#222">
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="{line}" y="24" text-anchor="middle" fill="#666">goal</text>
-{bars}<line x1="{line}" y1="32" x2="{line}" y2="{height - 20}" stroke="#666" \
-stroke-dasharray="4 3"/>
-</svg>
+<line x1="{line}" y1="32" x2="{line}" y2="{height - 10}" stroke="#999" stroke-dasharray="4 3"/>
+{bars}</svg>
 """
 
 
 def write(folder, series, memory, bench, rounds):
-    rows = [Row(name, pairs, bench) for name, pairs in series.items()]
-    order = list(FIGURES)
-    rows.sort(key=lambda row: order.index(row.name))
-    rows.append(memory_row(memory))
+    rows = [compared(name, series[name], bench) for name in FIGURES]
+    rows.append(of_memory(memory))
     with open(os.path.join(folder, "BENCHMARKS.md"), "w", encoding="utf-8") as file:
         file.write(markdown(rows, rounds, bench))
     with open(os.path.join(folder, "benchmarks.svg"), "w", encoding="utf-8") as file:

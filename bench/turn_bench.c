@@ -117,8 +117,7 @@ static void open_ours(struct ours *ours, const char *database)
     struct or_buffer url;
     or_buffer_init(&url);
     or_buffer_printf(&url, "sqlite:%s", database);
-    struct or_config_flags flags = {
-        .store = or_buffer_cstr(&url), .table = "items", .key = "name"};
+    struct or_config_flags flags = {.store = or_buffer_cstr(&url), .table = "items", .key = "name"};
     struct or_table_options options = {0};
     const struct or_config_table *found = NULL;
     or_arena_init(&ours->arena);
@@ -291,8 +290,8 @@ int main(int argc, char **argv)
                       .processes = (unsigned)strtoul(argv[3], NULL, 10),
                       .rows = (unsigned)strtoul(argv[4], NULL, 10),
                       .seconds = strtod(argv[5], NULL)};
-    job.shared = mmap(NULL, sizeof *job.shared, PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    job.shared =
+        mmap(NULL, sizeof *job.shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (job.shared == MAP_FAILED || job.processes > PROCESSES_MAX || job.rows > ROWS_MAX) {
         die("arguments", "too large");
     }

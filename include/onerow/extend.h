@@ -179,7 +179,8 @@ struct onerow_twins {
 typedef void onerow_visit_twins(void *context, const struct onerow_twins *twins);
 
 /* The canonical form of a stored row's key, made by the engine for the adapter's audit:
- * `parts` are n_key stored values. False: there is none, and reason says why. */
+ * `parts` are n_key stored values. False: there is none, and reason says why;
+ * or, when key->failed, memory ran out. */
 typedef bool onerow_canonical_key(void *context, const struct onerow_value *parts,
                                   struct or_buffer *key, const char **reason);
 
@@ -234,8 +235,9 @@ struct onerow_store_type {
      * INTERRUPTED when *stop becomes true (NULL: never). */
     enum onerow_status (*begin)(struct onerow_store *store, const volatile bool *stop,
                                 struct onerow_error *error);
-    /* Writes n records, sorted by key, equal keys adjacent in arrival order. Fills verdicts[0..n)
-     * when it returns OK; a record may be REFUSED on its own, with a reason. */
+    /* Writes n records: sorted by key, equal keys adjacent in arrival order; or, when refused
+     * records are tried once more and under store_key_equality, all in arrival order. Fills
+     * verdicts[0..n) when it returns OK; a record may be REFUSED on its own, with a reason. */
     enum onerow_status (*apply)(struct onerow_store_table *table,
                                 const struct onerow_record *const *records, size_t n,
                                 struct onerow_verdict *verdicts, struct or_arena *arena,

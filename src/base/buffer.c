@@ -117,7 +117,7 @@ void or_buffer_json(struct or_buffer *buffer, struct onerow_span text)
     while (at < text.len) {
         unsigned char byte = (unsigned char)text.data[at];
         size_t step = byte < 0x80 ? 1 : or_utf8_step(text, at);
-        if (step && byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f) {
+        if (step && byte >= 0x20 && byte != '"' && byte != '\\') {
             at += step;
             continue;
         }

@@ -13,7 +13,7 @@
 
 #include "onerow/onerow.h"
 
-#define OR_BUFFER_LIMIT ((size_t)256 * 1024 * 1024) /* no buffer of ours grows beyond this */
+#define OR_BUFFER_LIMIT ((size_t)512 * 1024 * 1024) /* a record of 64 MiB, each byte escaped */
 
 struct or_buffer {
     char *data; /* owned; NUL-terminated whenever it is not NULL */

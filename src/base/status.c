@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "version.h"
 
 struct status_row {
@@ -72,11 +73,10 @@ enum onerow_status or_fail(struct onerow_error *error, enum onerow_status status
     va_end(args);
     if (len >= (int)sizeof error->text) {
         static const char more[] = "…";
-        char *cut = error->text + sizeof error->text - sizeof more;
-        while (cut > error->text && ((unsigned char)*cut & 0xc0) == 0x80) {
-            cut--; /* never within a character */
-        }
-        memcpy(cut, more, sizeof more);
+        size_t room = sizeof error->text - sizeof more;
+        size_t end =
+            or_span_cut((struct onerow_span){error->text, sizeof error->text - 1}, room).len;
+        memcpy(error->text + end, more, sizeof more);
     }
     return status;
 }

@@ -25,6 +25,15 @@ struct onerow_span or_span_trim(struct onerow_span text)
     return text;
 }
 
+struct onerow_span or_span_cut(struct onerow_span text, size_t max)
+{
+    size_t len = text.len < max ? text.len : max;
+    while (len && len < text.len && ((unsigned char)text.data[len] & 0xc0) == 0x80) {
+        len--;
+    }
+    return (struct onerow_span){text.data, len};
+}
+
 static char lower(char byte)
 {
     return byte >= 'A' && byte <= 'Z' ? (char)(byte + ('a' - 'A')) : byte;

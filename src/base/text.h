@@ -34,6 +34,9 @@ int or_span_compare(struct onerow_span a, struct onerow_span b);
 /* Without spaces, tabs, CR and LF at both ends. */
 struct onerow_span or_span_trim(struct onerow_span text);
 
+/* At most `max` bytes of it, never half a UTF-8 sequence. */
+struct onerow_span or_span_cut(struct onerow_span text, size_t max);
+
 bool or_ascii_equal_fold(struct onerow_span a, struct onerow_span b);
 
 /* Length of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7: no

@@ -122,6 +122,13 @@ enum onerow_status or_cli_fields(int argc, char **argv, struct or_arena *arena,
         if (!or_utf8_valid(or_span(argv[i]), NULL) || text.len > ONEROW_VALUE_MAX) {
             return or_fail(error, ONEROW_USAGE, "argument %d is not UTF-8, or too long", i + 1);
         }
+        for (size_t f = 0; f < item->n_fields; f++) {
+            if (or_span_equal(item->fields[f].name,
+                              (struct onerow_span){argv[i], (size_t)(equals - argv[i])})) {
+                return or_fail(error, ONEROW_USAGE, "\"%.*s\" is given twice",
+                               (int)(equals - argv[i]), argv[i]);
+            }
+        }
         item->fields[item->n_fields++] = (struct or_field){
             .name = {argv[i], (size_t)(equals - argv[i])},
             .value = {.data = text.data, .len = (uint32_t)text.len, .kind = ONEROW_UNTYPED}};
@@ -139,7 +146,7 @@ int or_cli_end(enum onerow_status status, const struct onerow_error *error)
     if (status != ONEROW_OK && status != ONEROW_ABSENT && status != ONEROW_LEFT && error) {
         or_cli_say(error->text[0] ? error->text : onerow_status_text(status));
     }
-    if (fflush(stdout) != 0 && onerow_status_exit(status) <= 1) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && onerow_status_exit(status) <= 1) {
         or_cli_say("standard output: cannot be written");
         return onerow_status_exit(ONEROW_IO);
     }

@@ -41,6 +41,7 @@ struct dlq {
     struct or_letter_csv *csv;
     int fd;
     uint64_t letters;
+    bool blind; /* a configuration cannot be read */
 };
 
 enum { OPT_TABLE = 0x200, OPT_FORMAT, OPT_FORCE, OPT_REVEAL, OPT_ID, OPT_WAIT, OPT_JSON };
@@ -101,8 +102,8 @@ static const struct argp argp = {
 
 /* ---- secrets ------------------------------------------------------------------------------ */
 
-/* Loads each configuration that a letter names. One that cannot be read hides what is secret, so
- * nothing is shown then. */
+/* Loads each configuration that a letter names. Tables of one that cannot be read are secret as a
+ * whole. */
 static bool load_config(void *context, const struct or_letter *letter)
 {
     struct dlq *dlq = context;
@@ -123,30 +124,38 @@ static bool load_config(void *context, const struct or_letter *letter)
     struct or_config_flags flags = {.config = path};
     size_t at = dlq->n_configs++;
     dlq->config_paths[at] = path;
-    dlq->status = or_config_load(&dlq->configs[at], &flags, dlq->error);
-    if (dlq->status != ONEROW_OK) {
-        or_cli_say("which columns are secret cannot be told while this configuration cannot be "
-                   "read; --reveal shows everything");
+    struct onerow_error unreadable;
+    if (or_config_load(&dlq->configs[at], &flags, &unreadable) != ONEROW_OK) {
+        dlq->blind = true;
+        or_cli_say(unreadable.text);
+        or_cli_say("which columns are secret is in that file: records are masked as a whole; "
+                   "--reveal shows them");
     }
-    return dlq->status == ONEROW_OK;
+    return true;
 }
 
+static bool table_has_secret(const struct or_config_table *table, struct onerow_span column)
+{
+    bool any = table->secrets && table->secrets[0];
+    return column.len ? or_config_is_secret(table, column) : any;
+}
+
+/* A letter without a table may hold anything that is secret anywhere. */
 static bool is_secret(void *context, struct onerow_span table, struct onerow_span column)
 {
     const struct dlq *dlq = context;
+    bool known = false;
     for (size_t i = 0; i < dlq->n_configs; i++) {
         for (size_t t = 0; t < dlq->configs[i].n_tables; t++) {
-            const struct or_config_table *known = &dlq->configs[i].tables[t];
-            if (!or_span_is(table, known->spec.name)) {
-                continue;
-            }
-            bool any = known->secrets && known->secrets[0];
-            if (column.len ? or_config_is_secret(known, column) : any) {
+            const struct or_config_table *candidate = &dlq->configs[i].tables[t];
+            bool meant = table.len == 0 || or_span_is(table, candidate->spec.name);
+            known |= meant;
+            if (meant && table_has_secret(candidate, column)) {
                 return true;
             }
         }
     }
-    return false;
+    return dlq->blind && !known;
 }
 
 static enum onerow_status load_configs(struct dlq *dlq, struct onerow_error *error)
@@ -167,42 +176,51 @@ static bool wanted(const struct dlq *dlq, const struct or_letter *letter)
     return !dlq->table || or_span_is(letter->table, dlq->table);
 }
 
-static char *text_of(struct onerow_span span)
+/* A member of the letter as it may be shown. */
+static char *shown_member(const struct or_item *item, const char *name)
 {
-    return strndup(span.data ? span.data : "-", span.data ? span.len : 1);
+    for (size_t i = 0; i < item->n_fields; i++) {
+        if (or_span_is(item->fields[i].name, name) && item->fields[i].value.data) {
+            return strndup(item->fields[i].value.data, item->fields[i].value.len);
+        }
+    }
+    return strdup("-");
 }
 
-/* The key may hold a secret column's value. */
-static struct onerow_span shown_key(struct dlq *dlq, const struct or_letter *letter)
+static void add_row(struct dlq *dlq)
 {
-    bool hide = !dlq->reveal && is_secret(dlq, letter->table, (struct onerow_span){0});
-    return hide ? OR_SPAN("***") : letter->key;
+    static const char *const members[] = {"id",      "table", "input", "line",
+                                          "outcome", "key",   "reason"};
+    char *cells[sizeof members / sizeof *members];
+    struct or_arena arena;
+    struct or_item item = {0};
+    or_arena_init(&arena);
+    if (or_input_parse_json(or_buffer_view(&dlq->out), &arena, &item) == ONEROW_OK) {
+        for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+            cells[i] = shown_member(&item, members[i]);
+        }
+        or_cli_grid_row(dlq->grid, (const char *const *)cells);
+        for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+            free(cells[i]);
+        }
+    }
+    or_arena_finish(&arena);
 }
 
 static bool list_letter(void *context, const struct or_letter *letter)
 {
     struct dlq *dlq = context;
+    struct or_mask mask = {is_secret, dlq};
     if (!wanted(dlq, letter)) {
         return true;
     }
     dlq->letters++;
+    or_buffer_clear(&dlq->out);
+    or_export_jsonl(letter, dlq->reveal ? NULL : &mask, &dlq->out);
     if (dlq->json) {
-        struct or_mask mask = {is_secret, dlq};
-        or_buffer_clear(&dlq->out);
-        or_export_jsonl(letter, dlq->reveal ? NULL : &mask, &dlq->out);
         fputs(or_buffer_cstr(&dlq->out), stdout);
-        return true;
-    }
-    char line[32];
-    snprintf(line, sizeof line, "%llu", (unsigned long long)letter->line);
-    char *cells[] = {
-        text_of(letter->id),      text_of(letter->table),          text_of(letter->input), line,
-        text_of(letter->outcome), text_of(shown_key(dlq, letter)), text_of(letter->reason)};
-    or_cli_grid_row(dlq->grid, (const char *const *)cells);
-    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
-        if (cells[i] != line) {
-            free(cells[i]);
-        }
+    } else {
+        add_row(dlq);
     }
     return true;
 }

@@ -92,7 +92,7 @@ static enum onerow_status print_ensured(const struct one *one, struct or_table *
     if (one->cli.json) {
         struct or_buffer line;
         or_buffer_init(&line);
-        or_result_line(entry, NULL, &line);
+        or_result_line(entry, NULL, NULL, &line);
         fputs(or_buffer_cstr(&line), stdout);
         or_buffer_finish(&line);
         return ONEROW_OK;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/text.h"
@@ -55,12 +57,28 @@ static int run_command(const struct or_command *command, int argc, char **argv)
     return command->run(argc, argv);
 }
 
+/* A closed standard descriptor would be given to the next file that is opened. */
+static void fill_descriptors(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO) {
+        fd = dup(fd);
+    }
+    if (fd > STDERR_FILENO) {
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    fill_descriptors();
     setlocale(LC_CTYPE, ""); /* for widths on the terminal only; numbers stay in C */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ,
            SIG_IGN); /* a limit on file sizes (ulimit -f) is an error to tell, not a death */
+    static char version[64];
+    snprintf(version, sizeof version, "onerow %s", onerow_version());
+    argp_program_version = version; /* --version behind a command, too */
     if (argc < 2) {
         print_help(stderr);
         return onerow_status_exit(ONEROW_USAGE);

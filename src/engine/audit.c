@@ -26,6 +26,7 @@ static bool canonical_key(void *context, const struct onerow_value *parts, struc
         const char *why = NULL;
         if (!or_key_part(&table->spec.key[k], table->table->key_types[k], &parts[k], &audit->arena,
                          &canonical[k], &why)) {
+            key->failed |= why == or_key_no_memory;
             snprintf(audit->reason, sizeof audit->reason, "key column \"%s\" %s",
                      table->spec.key[k].name, why);
             *reason = audit->reason;

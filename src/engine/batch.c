@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/status.h"
 #include "base/text.h"
@@ -37,7 +38,7 @@ struct or_batcher {
     struct or_item *head; /* read before the table was there */
     size_t n_head;
     size_t head_at;
-    bool begun;
+    bool begun; /* a record has been seen */
 };
 
 /* ---- the two lines ------------------------------------------------------------------- */
@@ -102,13 +103,33 @@ static enum onerow_status open_input(struct or_batcher *batcher, struct onerow_e
     return or_input_open(&options, &batcher->input, error);
 }
 
+/* Gives the first records to the one who makes the table. None is no reason to make one: a later
+ * input may have some. */
+static enum onerow_status make_head(struct or_batcher *batcher, struct onerow_error *error)
+{
+    struct or_item *records = batcher->head + HEAD_ITEMS; /* a copy without the others */
+    size_t n = 0;
+    for (size_t i = 0; i < batcher->n_head; i++) {
+        if (batcher->head[i].kind == OR_ITEM_RECORD) {
+            records[n++] = batcher->head[i];
+        }
+    }
+    batcher->begun = n > 0;
+    return n ? batcher->options.head(batcher->options.context, records, n, error) : ONEROW_OK;
+}
+
 /* Reads the first records, so that a missing table can be made from them. */
 static enum onerow_status read_head(struct or_batcher *batcher, struct onerow_error *error)
 {
-    batcher->head = or_arena_alloc(&batcher->head_arena, HEAD_ITEMS * sizeof *batcher->head);
+    if (!batcher->head) {
+        batcher->head =
+            or_arena_alloc(&batcher->head_arena, 2UL * HEAD_ITEMS * sizeof *batcher->head);
+    }
     if (!batcher->head) {
         return or_fail(error, ONEROW_NOMEM, "out of memory");
     }
+    batcher->n_head = 0; /* an earlier input's head had no record and is used up */
+    batcher->head_at = 0;
     while (batcher->n_head < HEAD_ITEMS && batcher->head_arena.used < HEAD_BYTES) {
         struct or_item *item = &batcher->head[batcher->n_head];
         if (batcher->n_head && or_input_would_wait(batcher->input)) {
@@ -124,7 +145,7 @@ static enum onerow_status read_head(struct or_batcher *batcher, struct onerow_er
             break;
         }
     }
-    return batcher->options.head(batcher->options.context, batcher->head, batcher->n_head, error);
+    return make_head(batcher, error);
 }
 
 /* ---- entries ---------------------------------------------------------------------------- */
@@ -142,6 +163,9 @@ static const struct or_field *field_named(const struct or_item *item, const char
 /* {"table": T, "record": {…}}, with "parent" and "content" at most besides. */
 static bool is_envelope(const struct or_item *item)
 {
+    if (item->n_fields < 2 || item->n_fields > 4) {
+        return false;
+    }
     const struct or_field *table = field_named(item, "table");
     const struct or_field *record = field_named(item, "record");
     size_t known = 2;
@@ -185,6 +209,7 @@ static enum onerow_status refuse_line(struct or_entry *entry, const struct or_it
     }
     or_entry_refuse(entry, text);
     entry->raw = item->raw;
+    entry->raw_len = item->raw_len;
     return ONEROW_OK;
 }
 
@@ -197,34 +222,57 @@ static enum onerow_status refuse_bad(struct or_batcher *batcher, struct or_batch
     return batcher->options.table(batcher->options.context, none, &entry->table, &batch->error);
 }
 
+/* Refuses a record that no table takes, and keeps it as it was read. */
+static enum onerow_status refuse_homeless(struct or_batch *batch, struct or_entry *entry,
+                                          const struct or_item *item, const char *reason)
+{
+    or_entry_refuse(entry, reason);
+    return or_entry_keep(entry, item, &batch->arena)
+               ? ONEROW_OK
+               : or_fail(&batch->error, ONEROW_NOMEM, "out of memory for a record");
+}
+
+/* The table of a line: the run's own, or the one that its envelope names (the item is then the
+ * record inside). *table stays NULL when the line was refused. */
+static enum onerow_status route(struct or_batcher *batcher, struct or_batch *batch,
+                                struct or_entry *entry, struct or_item *item,
+                                struct or_table **table)
+{
+    struct onerow_span name = {0};
+    or_batch_table *find = batcher->options.table;
+    enum onerow_status status = find(batcher->options.context, name, table, &batch->error);
+    if (status != ONEROW_OK || !is_envelope(item) ||
+        (*table && (*table)->table && or_table_column(*table, OR_SPAN("record")) >= 0)) {
+        return status == ONEROW_OK && !*table
+                   ? refuse_homeless(batch, entry, item,
+                                     "no TABLE was named, and the line is no envelope "
+                                     "{\"table\": …, \"record\": {…}}")
+                   : status;
+    }
+    *table = NULL;
+    const char *reason = open_envelope(item, &name, &batch->arena);
+    if (reason) {
+        return refuse_homeless(batch, entry, item, reason);
+    }
+    status = find(batcher->options.context, name, table, &batch->error);
+    if (status != ONEROW_ABSENT) {
+        return status;
+    }
+    struct onerow_span line = {batch->error.text, strcspn(batch->error.text, "\n")};
+    entry->table_name = name;
+    return refuse_homeless(batch, entry, item, or_arena_copy(&batch->arena, line).data);
+}
+
 static enum onerow_status bind_record(struct or_batcher *batcher, struct or_batch *batch,
                                       struct or_entry *entry, struct or_item *item)
 {
-    struct onerow_span name = {0};
     struct or_table *table = NULL;
-    enum onerow_status status =
-        batcher->options.table(batcher->options.context, name, &table, &batch->error);
-    if (status != ONEROW_OK) {
+    enum onerow_status status = route(batcher, batch, entry, item, &table);
+    if (status == ONEROW_OK && table && !table->table) { /* the first records were no records */
+        status = batcher->options.head(batcher->options.context, item, 1, &batch->error);
+    }
+    if (status != ONEROW_OK || !table) {
         return status;
-    }
-    bool own_record = table && or_table_column(table, OR_SPAN("record")) >= 0;
-    if (is_envelope(item) && !own_record) {
-        const char *reason = open_envelope(item, &name, &batch->arena);
-        if (reason) {
-            return refuse_line(entry, item, &batch->arena, 0, reason);
-        }
-        struct onerow_error error = {0};
-        status = batcher->options.table(batcher->options.context, name, &table, &error);
-        if (status != ONEROW_OK) {
-            struct onerow_span line = {error.text, strcspn(error.text, "\n")};
-            return refuse_line(entry, item, &batch->arena, 0,
-                               or_arena_copy(&batch->arena, line).data);
-        }
-    }
-    if (!table) {
-        return refuse_line(entry, item, &batch->arena, 0,
-                           "no TABLE was named, and the line is no envelope "
-                           "{\"table\": …, \"record\": {…}}");
     }
     return or_entry_bind(entry, table, item, &batch->arena)
                ? ONEROW_OK
@@ -257,7 +305,6 @@ static enum onerow_status begin_input(struct or_batcher *batcher, struct or_batc
     if (status == ONEROW_OK) {
         or_input_fields_in(batcher->input, &batcher->fields);
     }
-    batcher->begun = true;
     return status;
 }
 
@@ -393,6 +440,16 @@ void or_batcher_done(struct or_batcher *batcher, struct or_batch *batch)
     hand_over(batcher, &batcher->free, batch);
 }
 
+/* A reader that waits for a silent pipe would keep a failed run from ending. */
+static void wake_reader(const struct or_batcher *batcher)
+{
+    uint64_t one = 1;
+    if (batcher->options.stop_fd >= 0 &&
+        write(batcher->options.stop_fd, &one, sizeof one) != (ssize_t)sizeof one) {
+        return; /* it is awake: the descriptor is readable already, and full */
+    }
+}
+
 void or_batcher_close(struct or_batcher *batcher)
 {
     if (!batcher) {
@@ -403,6 +460,7 @@ void or_batcher_close(struct or_batcher *batcher)
     pthread_cond_broadcast(&batcher->moved);
     pthread_mutex_unlock(&batcher->lock);
     if (batcher->reading) {
+        wake_reader(batcher);
         pthread_join(batcher->reader, NULL);
     }
     for (unsigned i = 0; i < BATCHES; i++) {

@@ -38,12 +38,12 @@ struct or_batch {
 struct or_batcher;
 
 /* Finds (and opens, when need be) the table of a record. Called in the reader's thread. `name` is
- * empty for a record without an envelope; `item` helps to make a missing table. */
+ * empty for a record without an envelope. ABSENT: there is no such table; others end the run. */
 typedef enum onerow_status or_batch_table(void *context, struct onerow_span name,
                                           struct or_table **table, struct onerow_error *error);
 
-/* Called once before the first record is bound, with up to `n` first records (BAD items left out),
- * in the reader's thread: the place to make a missing table. May be NULL. */
+/* Called before the first record is bound, with the n > 0 first records, in the reader's thread:
+ * the place to make a missing table. NULL: no table can be missing. */
 typedef enum onerow_status or_batch_head(void *context, const struct or_item *items, size_t n,
                                          struct onerow_error *error);
 
@@ -53,7 +53,7 @@ struct or_batch_options {
     enum or_format format;
     size_t records;            /* in a batch; 0: OR_BATCH_RECORDS */
     const volatile bool *stop; /* stop reading; may be NULL */
-    int stop_fd;               /* readable when *stop was set; -1: none */
+    int stop_fd; /* an eventfd, readable when *stop was set; closing sets it, too; -1: none */
     or_batch_table *table;
     or_batch_head *head;
     void *context;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/driver_blocking.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/status.h"
@@ -101,12 +102,17 @@ static struct or_entry *carrier_of(struct or_entry **entries, size_t n)
     return carrier ? carrier : taken;
 }
 
-static void name_carriers(struct or_entry **entries, size_t n)
+static bool same_row(const struct or_entry *a, const struct or_entry *b, bool by_id)
+{
+    return by_id ? a->id.data && b->id.data && or_span_equal(a->id, b->id)
+                 : or_span_equal(a->record.key, b->record.key);
+}
+
+/* Names the carrier of each run of records of one row. */
+static void name_carriers(struct or_entry **entries, size_t n, bool by_id)
 {
     for (size_t first = 0, end = 0; first < n; first = end) {
-        for (end = first + 1;
-             end < n && or_span_equal(entries[end]->record.key, entries[first]->record.key);
-             end++) {
+        for (end = first + 1; end < n && same_row(entries[end], entries[first], by_id); end++) {
         }
         struct or_entry *carrier =
             end - first > 1 ? carrier_of(entries + first, end - first) : NULL;
@@ -114,6 +120,25 @@ static void name_carriers(struct or_entry **entries, size_t n)
             entries[i]->folded_into =
                 entries[i] != carrier && acknowledged(entries[i]) ? carrier : NULL;
         }
+    }
+}
+
+static int compare_rows(const void *left, const void *right)
+{
+    const struct or_entry *a = *(struct or_entry *const *)left;
+    const struct or_entry *b = *(struct or_entry *const *)right;
+    int order = or_span_compare(a->id, b->id);
+    return order ? order : (a > b) - (a < b);
+}
+
+/* By the store's own equality, equal keys are those that met in one row. */
+static void name_carriers_by_row(struct or_entry **entries, size_t n, struct or_arena *arena)
+{
+    struct or_entry **by_row = or_arena_alloc(arena, n * sizeof(struct or_entry *));
+    if (by_row) { /* else folding goes unmentioned */
+        memcpy(by_row, entries, n * sizeof(struct or_entry *));
+        qsort(by_row, n, sizeof(struct or_entry *), compare_rows);
+        name_carriers(by_row, n, true);
     }
 }
 
@@ -142,7 +167,11 @@ enum onerow_status or_drive_put(struct or_table *table, struct or_entry **entrie
             lost = drive.failure.status;
         }
     }
-    name_carriers(entries, n);
+    if (table->spec.store_key_equality) {
+        name_carriers_by_row(entries, n, arena);
+    } else {
+        name_carriers(entries, n, false);
+    }
     enum onerow_status status = or_status_worse(or_status_worse(command.status, lost), drive.worst);
     if (error && status != ONEROW_OK) {
         *error = drive.failure;

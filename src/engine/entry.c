@@ -25,12 +25,14 @@ struct binding {
     size_t n_values;
     const char *reason; /* the first thing that is wrong */
     uint32_t at;
+    bool no_memory; /* the record is not to blame: nothing is said of it */
 };
 
 static void complain(struct binding *binding, uint32_t at, const char *reason)
 {
+    binding->no_memory |= !reason;
     if (!binding->reason) {
-        binding->reason = reason ? reason : "out of memory";
+        binding->reason = reason;
         binding->at = at;
     }
 }
@@ -49,15 +51,18 @@ static const char *near_miss(const struct or_table *table, struct onerow_span na
 
 static void complain_unknown(struct binding *binding, const struct or_field *field)
 {
+    if (binding->reason) {
+        return; /* one reason is enough; a hostile record has millions */
+    }
+    struct onerow_span shown_name = or_span_cut(field->name, 80);
     const char *near = near_miss(binding->table, field->name);
-    int shown = field->name.len > 80 ? 80 : (int)field->name.len;
     complain(binding, field->at,
              near ? or_arena_printf(binding->arena,
-                                    "unknown field \"%.*s\": the table's column is \"%s\"", shown,
-                                    field->name.data, near)
+                                    "unknown field \"%.*s\": the table's column is \"%s\"",
+                                    (int)shown_name.len, shown_name.data, near)
                   : or_arena_printf(binding->arena,
-                                    "unknown field \"%.*s\": the table has no such column", shown,
-                                    field->name.data));
+                                    "unknown field \"%.*s\": the table has no such column",
+                                    (int)shown_name.len, shown_name.data));
 }
 
 /* Records of one input mostly have their fields in one order: the column after the last one is
@@ -146,6 +151,7 @@ static bool bind_key_part(struct binding *binding, size_t k)
     struct onerow_value canonical = {0};
     if (!or_key_part(column, table->table->key_types[k], &binding->values[k], binding->arena,
                      &canonical, &reason)) {
+        binding->no_memory |= reason == or_key_no_memory;
         complain(binding, place_of(binding, column->name),
                  or_arena_printf(binding->arena, "key column \"%s\" %s", column->name, reason));
         return false;
@@ -168,9 +174,10 @@ static void bind_key(struct binding *binding)
     bool fits = or_key_append(&key, binding->values, table->table->key_types, table->spec.n_key);
     struct onerow_span copy =
         fits ? or_arena_copy(binding->arena, or_buffer_view(&key)) : (struct onerow_span){0};
+    binding->no_memory |= key.failed || (fits && !copy.data);
     or_buffer_finish(&key);
     if (!copy.data) {
-        complain(binding, 0, fits ? "out of memory" : "the key is longer than 64 KiB");
+        complain(binding, 0, "the key is longer than 64 KiB");
         return;
     }
     binding->entry->has_key = true;
@@ -180,9 +187,7 @@ static void bind_key(struct binding *binding)
 
 /* ---- binding ------------------------------------------------------------------------------ */
 
-/* What was read, as JSON again: the dead letter of a record that is refused before it is written.
- */
-static struct onerow_span item_json(const struct or_item *item, struct or_arena *arena)
+bool or_entry_keep(struct or_entry *entry, const struct or_item *item, struct or_arena *arena)
 {
     struct or_buffer json;
     or_buffer_init(&json);
@@ -193,10 +198,10 @@ static struct onerow_span item_json(const struct or_item *item, struct or_arena 
         or_value_json(&item->fields[i].value, &json);
     }
     or_buffer_text(&json, item->n_fields ? "}" : "{}");
-    struct onerow_span copy =
+    entry->json =
         json.failed ? (struct onerow_span){0} : or_arena_copy(arena, or_buffer_view(&json));
     or_buffer_finish(&json);
-    return copy;
+    return entry->json.data != NULL;
 }
 
 static bool refuse_record(struct binding *binding)
@@ -205,8 +210,7 @@ static bool refuse_record(struct binding *binding)
         binding->at ? or_arena_printf(binding->arena, "column %u: %s", binding->at, binding->reason)
                     : binding->reason;
     or_entry_refuse(binding->entry, reason);
-    binding->entry->json = item_json(binding->item, binding->arena);
-    return binding->entry->json.data != NULL;
+    return reason && or_entry_keep(binding->entry, binding->item, binding->arena);
 }
 
 bool or_entry_bind(struct or_entry *entry, struct or_table *table, const struct or_item *item,
@@ -223,6 +227,9 @@ bool or_entry_bind(struct or_entry *entry, struct or_table *table, const struct 
     bind_key(&binding);
     entry->record.values = binding.values;
     entry->record.n_values = (uint16_t)binding.n_values;
+    if (binding.no_memory) {
+        return false;
+    }
     return binding.reason ? refuse_record(&binding) : true;
 }
 
@@ -233,7 +240,10 @@ static int compare_entries(const void *left, const void *right)
     const struct or_entry *a = *(struct or_entry *const *)left;
     const struct or_entry *b = *(struct or_entry *const *)right;
     if (a->table != b->table) {
-        return a->table < b->table ? -1 : 1;
+        return a->table->number < b->table->number ? -1 : 1;
+    }
+    if (a->table->spec.store_key_equality) {
+        return (a > b) - (a < b);
     }
     if (a->prefix != b->prefix) {
         return a->prefix < b->prefix ? -1 : 1;

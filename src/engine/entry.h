@@ -9,15 +9,17 @@
 #include "input/input.h"
 
 struct or_entry {
-    struct onerow_record record; /* ready for the store while outcome is PENDING */
-    struct or_table *table;      /* NULL: the line could not even be told its table */
+    struct onerow_record record;   /* ready for the store while outcome is PENDING */
+    struct or_table *table;        /* NULL: the line could not even be told its table */
+    struct onerow_span table_name; /* what an envelope said instead */
     uint64_t line;
     uint64_t prefix;              /* of the key, for sorting */
     struct or_entry *folded_into; /* the entry that carried this key's last value; NULL: itself */
     const char *reason;
     struct onerow_span id;
     struct onerow_span json; /* a rejected record as JSON; or, when it could not be read … */
-    struct onerow_span raw;  /* … its bytes */
+    struct onerow_span raw;  /* … its bytes, or their beginning */
+    uint64_t raw_len;        /* how many they were */
     uint16_t input;          /* index of the input it came from */
     uint8_t outcome;         /* enum onerow_outcome */
     bool has_key;            /* record.values begin with the key, whatever the outcome */
@@ -33,7 +35,14 @@ ONEROW_CHECKED bool or_entry_bind(struct or_entry *entry, struct or_table *table
 /* Refuses an entry; `reason` must live as long as the entry. */
 void or_entry_refuse(struct or_entry *entry, const char *reason);
 
-/* Sorts entries by table, then roughly as an index would (equal keys in arrival order). */
+/* Keeps what was read as JSON, for the dead letter of a record that never gets as far as a store.
+ * False: out of memory. */
+ONEROW_CHECKED bool or_entry_keep(struct or_entry *entry, const struct or_item *item,
+                                  struct or_arena *arena);
+
+/* Sorts entries by table (in the order they were opened), then roughly as an index would, equal
+ * keys in arrival order. Where the store's own equality counts, only it knows which keys are equal,
+ * so that table's entries stay in arrival order. */
 void or_entries_sort(struct or_entry **entries, size_t n);
 
 #endif

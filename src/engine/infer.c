@@ -13,6 +13,7 @@ enum seen { /* what a column's values were, or'ed */
             SEEN_TIMESTAMP = 1 << 3,
             SEEN_JSON = 1 << 4,
             SEEN_TEXT = 1 << 5,
+            SEEN_UNTYPED = 1 << 6, /* a CSV field, whatever it spells */
 };
 
 struct inference {
@@ -81,7 +82,7 @@ static unsigned see(struct inference *inference, const struct onerow_value *valu
     case ONEROW_BOOL: return SEEN_BOOL;
     case ONEROW_NUMBER: return see_number(inference, value);
     case ONEROW_JSON: return SEEN_JSON;
-    case ONEROW_UNTYPED: return see_untyped(inference, value);
+    case ONEROW_UNTYPED: return SEEN_UNTYPED | see_untyped(inference, value);
     case ONEROW_TEXT:
         return spells(inference, ONEROW_TYPE_TIMESTAMP, value) ? SEEN_TIMESTAMP : SEEN_TEXT;
     }
@@ -90,7 +91,7 @@ static unsigned see(struct inference *inference, const struct onerow_value *valu
 
 static enum onerow_type decide(unsigned seen)
 {
-    switch (seen) {
+    switch (seen & ~(unsigned)SEEN_UNTYPED) {
     case SEEN_BOOL: return ONEROW_TYPE_BOOL;
     case SEEN_INT: return ONEROW_TYPE_INT;
     case SEEN_DECIMAL:
@@ -116,7 +117,9 @@ static void note_field(struct inference *inference, const struct or_field *field
     inference->seen[at] |= see(inference, &field->value);
 }
 
-static void decide_key_column(struct onerow_new_column *column,
+/* A key column without a named type. A CSV file does not say whether 7 and 007 are one key, so they
+ * are two; a timestamp's spelling counts, too. */
+static void decide_key_column(struct onerow_new_column *column, unsigned seen,
                               const struct onerow_table_spec *spec)
 {
     for (size_t i = 0; i < spec->n_key; i++) {
@@ -125,7 +128,8 @@ static void decide_key_column(struct onerow_new_column *column,
         }
         if (spec->key[i].type != ONEROW_TYPE_UNKNOWN) {
             column->type = spec->key[i].type;
-        } else if (column->type == ONEROW_TYPE_TIMESTAMP || column->type == ONEROW_TYPE_JSON) {
+        } else if (seen & SEEN_UNTYPED || column->type == ONEROW_TYPE_TIMESTAMP ||
+                   column->type == ONEROW_TYPE_JSON) {
             column->type = ONEROW_TYPE_TEXT;
         }
     }
@@ -147,7 +151,7 @@ bool or_infer_columns(const struct or_item *items, size_t n, const struct onerow
     }
     for (size_t i = 0; room && i < inference.n; i++) {
         inference.columns[i].type = decide(inference.seen[i]);
-        decide_key_column(&inference.columns[i], spec);
+        decide_key_column(&inference.columns[i], inference.seen[i], spec);
     }
     or_arena_finish(&scratch);
     *columns = inference.columns;

@@ -76,15 +76,11 @@ static struct onerow_span shown(const struct or_buffer *buffer)
 }
 
 static void describe_table(struct parts *parts, struct or_letter *letter,
-                           const struct or_config *config, const struct or_table *table)
+                           const struct or_table *table)
 {
-    if (config->path) {
-        absolute(config->path, &parts->config);
-    }
     store_url(table->config->store->url, &parts->store);
     or_config_key_text(&table->spec, &parts->key_spec);
     or_config_policy_text(&table->spec, &parts->policy);
-    letter->config = shown(&parts->config);
     letter->store = shown(&parts->store);
     letter->key_spec = shown(&parts->key_spec);
     letter->policy = shown(&parts->policy);
@@ -93,11 +89,13 @@ static void describe_table(struct parts *parts, struct or_letter *letter,
 }
 
 static void describe_record(struct parts *parts, struct or_letter *letter,
-                            const struct or_entry *entry)
+                            const struct or_entry *entry, bool look)
 {
     if (entry->has_key) {
         or_table_key_json(entry->table, entry->record.values, &parts->key);
         letter->key = shown(&parts->key);
+    }
+    if (entry->has_key && look) {
         or_row_state(entry->table, &entry->record, parts->row);
         letter->row = parts->row[0] ? or_span(parts->row) : letter->row;
     }
@@ -108,12 +106,12 @@ static void describe_record(struct parts *parts, struct or_letter *letter,
         letter->record = shown(&parts->record);
     } else {
         letter->raw = entry->raw;
-        letter->raw_len = entry->raw.len;
+        letter->raw_len = entry->raw_len;
     }
 }
 
 enum onerow_status or_letters_add(struct or_letter_box *box, const struct or_config *config,
-                                  const char *input, const struct or_entry *entry,
+                                  const char *input, const struct or_entry *entry, bool look,
                                   struct onerow_error *error)
 {
     struct parts parts = {0};
@@ -124,13 +122,16 @@ enum onerow_status or_letters_add(struct or_letter_box *box, const struct or_con
         .outcome = or_span(onerow_outcome_name((enum onerow_outcome)entry->outcome)),
         .reason = or_span(entry->reason ? entry->reason : ""),
     };
-    if (entry->table) {
-        describe_table(&parts, &letter, config, entry->table);
-        describe_record(&parts, &letter, entry);
-    } else {
-        letter.raw = entry->raw;
-        letter.raw_len = entry->raw.len;
+    if (config->path) {
+        absolute(config->path, &parts.config);
+        letter.config = shown(&parts.config);
     }
+    if (entry->table) {
+        describe_table(&parts, &letter, entry->table);
+    } else {
+        letter.table = entry->table_name;
+    }
+    describe_record(&parts, &letter, entry, look);
     bool room = !parts.config.failed && !parts.store.failed && !parts.key.failed &&
                 !parts.record.failed && !parts.key_spec.failed && !parts.policy.failed;
     enum onerow_status status =

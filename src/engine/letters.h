@@ -8,11 +8,11 @@
 #include "engine/dead_letter.h"
 #include "engine/entry.h"
 
-/* Adds the letter of a rejected or unknown entry. The row that the key has now is noted, where the
- * store can still be read, so that a replay can tell whether it changed since. */
+/* Adds the letter of a rejected or unknown entry. With `look`, the row that the key has now is
+ * noted, so that a replay can tell whether it changed since; without, the store cannot be asked. */
 ONEROW_CHECKED enum onerow_status or_letters_add(struct or_letter_box *box,
                                                  const struct or_config *config, const char *input,
-                                                 const struct or_entry *entry,
+                                                 const struct or_entry *entry, bool look,
                                                  struct onerow_error *error);
 
 /* What a letter says of a row: its SHA-256 in hex, or "absent". Empty when it cannot be told. */

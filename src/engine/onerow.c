@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "engine/config.h"
-#include "engine/driver_blocking.h"
+#include "engine/put_batch.h"
 #include "engine/single.h"
 #include "onerow/onerow.h"
 
@@ -128,6 +128,7 @@ static enum onerow_status read_one(struct putting *putting, struct onerow_span j
                                    struct or_entry *entry)
 {
     struct or_item item = {0};
+    json.data = json.data ? json.data : "";
     enum onerow_status status = or_input_parse_json(json, &putting->arena, &item);
     if (status != ONEROW_OK) {
         return status;
@@ -190,8 +191,7 @@ static enum onerow_status put_locked(struct onerow_table *handle, const struct o
         or_fail(error, status, "out of memory");
     } else if (putting.n_sorted) {
         struct or_drive_options options = {0};
-        status = or_drive_put(handle->table, putting.sorted, putting.n_sorted, &options,
-                              &putting.arena, error);
+        status = or_put_batch(putting.sorted, putting.n_sorted, &options, &putting.arena, error);
     }
     for (size_t i = 0; i < n; i++) {
         results[i] = (struct onerow_result){.outcome = ONEROW_REFUSED, .folded_into = i};
@@ -237,6 +237,7 @@ enum onerow_status onerow_put(struct onerow_table *handle, struct onerow_span js
 static enum onerow_status read_record(struct onerow_span json, struct or_arena *arena,
                                       struct or_item *item, struct onerow_error *error)
 {
+    json.data = json.data ? json.data : "";
     enum onerow_status status = or_input_parse_json(json, arena, item);
     if (status != ONEROW_OK) {
         return or_fail(error, status, "out of memory");

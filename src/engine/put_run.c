@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,9 +25,9 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "engine/batch.h"
-#include "engine/driver_blocking.h"
 #include "engine/infer.h"
 #include "engine/letters.h"
+#include "engine/put_batch.h"
 
 #define OPEN_TABLES_MAX 256U
 
@@ -75,11 +77,15 @@ static enum onerow_status open_table(struct run *run, const struct or_config_tab
         return or_fail(error, ONEROW_CONFIG, "more than %u tables in one run", OPEN_TABLES_MAX);
     }
     struct or_table_options options = {.may_create = run->options->create_table &&
+                                                     !run->options->dry_run &&
                                                      config == run->options->table,
+                                       .leave_as_is = run->options->dry_run,
+                                       .stop = run->options->stop,
                                        .want_ids = run->options->results != NULL,
                                        .wait_ms = run->options->wait_ms};
     enum onerow_status status = or_table_open(config, &options, table, error);
     if (status == ONEROW_OK) {
+        (*table)->number = (unsigned)run->n_tables;
         run->tables[run->n_tables++] = *table;
     }
     if (status == ONEROW_OK && (*table)->table && (*table)->table->advice) {
@@ -104,7 +110,7 @@ static enum onerow_status find_table(void *context, struct onerow_span name,
     const struct or_config_table *config = NULL;
     enum onerow_status status = or_config_table(run->options->config, copy, &config, error);
     free(copy);
-    return status == ONEROW_OK ? open_table(run, config, table, error) : status;
+    return status == ONEROW_OK ? open_table(run, config, table, error) : ONEROW_ABSENT;
 }
 
 /* For the batcher: --create-table, once the first records are known. */
@@ -163,13 +169,14 @@ static void add_optional(struct or_buffer *out, const char *name, struct onerow_
     }
 }
 
-void or_result_line(const struct or_entry *entry, const char *input, struct or_buffer *out)
+void or_result_line(const struct or_entry *entry, const char *input, const char *carrier_input,
+                    struct or_buffer *out)
 {
     or_buffer_printf(out, "{\"line\":%llu", (unsigned long long)entry->line);
     if (input) {
         add_optional(out, "input", or_span(input));
     }
-    add_optional(out, "table", or_span(entry->table ? entry->table->spec.name : NULL));
+    add_optional(out, "table", entry->table ? or_span(entry->table->spec.name) : entry->table_name);
     or_buffer_text(out, ",\"key\":");
     if (entry->has_key) {
         or_table_key_json(entry->table, entry->record.values, out);
@@ -181,8 +188,12 @@ void or_result_line(const struct or_entry *entry, const char *input, struct or_b
     add_optional(out, "id", entry->id);
     add_optional(out, "reason", or_span(entry->reason));
     if (entry->folded_into) {
-        or_buffer_printf(out, ",\"folded_into\":%llu}\n",
+        or_buffer_printf(out, ",\"folded_into\":%llu",
                          (unsigned long long)entry->folded_into->line);
+        if (carrier_input) {
+            add_optional(out, "folded_into_input", or_span(carrier_input));
+        }
+        or_buffer_text(out, "}\n");
     } else {
         or_buffer_text(out, ",\"folded_into\":null}\n");
     }
@@ -193,6 +204,11 @@ static enum onerow_status write_all(int fd, const char *data, size_t len)
     while (len) {
         ssize_t n = write(fd, data, len);
         if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && errno == EAGAIN) { /* somebody made the reader's end non-blocking */
+            struct pollfd ready = {.fd = fd, .events = POLLOUT};
+            poll(&ready, 1, -1);
             continue;
         }
         if (n < 0) {
@@ -219,7 +235,9 @@ static enum onerow_status write_results(struct run *run, const struct or_batch *
     for (size_t i = 0; i < batch->n; i++) {
         const struct or_entry *entry = &batch->entries[i];
         if (entry->outcome != ONEROW_PENDING) {
-            or_result_line(entry, input_name(run, entry), &run->lines);
+            const struct or_entry *carrier = entry->folded_into;
+            or_result_line(entry, input_name(run, entry), carrier ? input_name(run, carrier) : NULL,
+                           &run->lines);
         }
     }
     if (run->lines.failed) {
@@ -235,12 +253,35 @@ static enum onerow_status write_results(struct run *run, const struct or_batch *
                      run->options->results, strerror(errno));
 }
 
+/* Opening the results for writing would empty an input of that name. */
+static bool is_input(const struct run *run, const char *path)
+{
+    struct stat results;
+    struct stat input;
+    if (stat(path, &results) != 0 || !S_ISREG(results.st_mode)) {
+        return false;
+    }
+    for (size_t i = 0; i < run->options->n_inputs; i++) {
+        const char *name = run->options->inputs[i];
+        bool there =
+            strcmp(name, "-") == 0 ? fstat(STDIN_FILENO, &input) == 0 : stat(name, &input) == 0;
+        if (there && input.st_dev == results.st_dev && input.st_ino == results.st_ino) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum onerow_status open_results(struct run *run, struct onerow_error *error)
 {
     run->results = -1;
     const char *path = run->options->results;
     if (!path) {
         return ONEROW_OK;
+    }
+    if (is_input(run, path)) {
+        return or_fail(error, ONEROW_USAGE, "--results %s: is an input, too; name another file",
+                       path);
     }
     run->results = strcmp(path, "-") == 0
                        ? dup(STDOUT_FILENO)
@@ -257,7 +298,7 @@ static bool needs_letter(const struct or_entry *entry)
     return entry->outcome == ONEROW_REFUSED || entry->outcome == ONEROW_IN_DOUBT;
 }
 
-static enum onerow_status add_letters(struct run *run, const struct or_batch *batch,
+static enum onerow_status add_letters(struct run *run, const struct or_batch *batch, bool look,
                                       uint64_t *added, struct onerow_error *error)
 {
     for (size_t i = 0; i < batch->n; i++) {
@@ -269,7 +310,7 @@ static enum onerow_status add_letters(struct run *run, const struct or_batch *ba
             run->box ? ONEROW_OK : or_letter_box_open(NULL, &run->box, error);
         if (status == ONEROW_OK) {
             status = or_letters_add(run->box, run->options->config,
-                                    run->options->inputs[entry->input], entry, error);
+                                    run->options->inputs[entry->input], entry, look, error);
         }
         if (status != ONEROW_OK) {
             return status;
@@ -297,14 +338,14 @@ static void count_unkept(struct run *run, struct or_batch *batch)
     }
 }
 
-static void keep_letters(struct run *run, struct or_batch *batch)
+static void keep_letters(struct run *run, struct or_batch *batch, bool look)
 {
     uint64_t added = 0;
     struct onerow_error error = {0};
     if (run->options->dry_run) {
         return;
     }
-    enum onerow_status status = add_letters(run, batch, &added, &error);
+    enum onerow_status status = add_letters(run, batch, look, &added, &error);
     if (status != ONEROW_OK) {
         enum onerow_status before = run->status;
         note_failure(run, status, &error);
@@ -334,18 +375,15 @@ static void write_batch(struct run *run, struct or_batch *batch)
 {
     struct or_drive_options options = {.dry_run = run->options->dry_run,
                                        .stop = run->options->stop};
+    struct onerow_error error = {0};
     uint64_t start = now_us();
-    for (size_t first = 0, end = 0; first < batch->n_sorted; first = end) {
-        struct or_table *table = batch->sorted[first]->table;
-        for (end = first; end < batch->n_sorted && batch->sorted[end]->table == table; end++) {
-        }
-        struct onerow_error error = {0};
-        enum onerow_status status = or_drive_put(table, batch->sorted + first, end - first,
-                                                 &options, &batch->arena, &error);
+    enum onerow_status status = ONEROW_OK;
+    if (batch->n_sorted) {
+        status = or_put_batch(batch->sorted, batch->n_sorted, &options, &batch->arena, &error);
         run->stats->batches++;
-        if (status != ONEROW_OK && status != ONEROW_REJECTED) {
-            note_failure(run, status, &error);
-        }
+    }
+    if (status != ONEROW_OK && status != ONEROW_REJECTED) {
+        note_failure(run, status, &error);
     }
     uint64_t spent = now_us() - start;
     run->stats->write_us += spent;
@@ -374,6 +412,12 @@ static bool failed(const struct run *run)
     return onerow_status_exit(run->status) > 1;
 }
 
+/* Whether the store can still be asked what rows it has: not while it is locked, gone or broken. */
+static bool readable(const struct run *run)
+{
+    return !failed(run) || run->status == ONEROW_FULL || run->status == ONEROW_READONLY;
+}
+
 /* True when another batch is to be taken. */
 static bool take_batch(struct run *run, struct or_batch *batch)
 {
@@ -382,7 +426,7 @@ static bool take_batch(struct run *run, struct or_batch *batch)
         return false;
     }
     write_batch(run, batch);
-    keep_letters(run, batch);
+    keep_letters(run, batch, readable(run));
     count_batch(run, batch);
     struct onerow_error error = {0};
     enum onerow_status status = write_results(run, batch, &error);

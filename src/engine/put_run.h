@@ -50,9 +50,11 @@ ONEROW_CHECKED enum onerow_status or_run_put(const struct or_run_options *option
                                              struct or_run_stats *stats,
                                              struct onerow_error *error);
 
-/* One result line of design.md, with its newline. */
+/* One result line, with its newline. The names of the inputs, of the entry and of its carrier, are
+ * NULL when there is only one input. */
 struct or_entry;
 struct or_buffer;
-void or_result_line(const struct or_entry *entry, const char *input, struct or_buffer *out);
+void or_result_line(const struct or_entry *entry, const char *input, const char *carrier_input,
+                    struct or_buffer *out);
 
 #endif

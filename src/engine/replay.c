@@ -32,6 +32,8 @@
 struct target {
     char *config, *store, *table, *location, *key_spec, *policy; /* as the letters spell them */
     struct or_config loaded;
+    struct or_config_table meant; /* as loaded, with the store that was meant then */
+    struct or_config_store meant_store;
     struct or_table *open;
 };
 
@@ -95,6 +97,33 @@ static void finish_target(struct target *target)
     free(target->policy);
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* A configured "sqlite:app.db" is relative to the folder of the run, not to that of the replay:
+ * there, another app.db may lie. The letter has the absolute path. */
+static bool is_relative_now(const char *url, const char *then)
+{
+    static const char sqlite[] = "sqlite:";
+    size_t scheme = strlen(sqlite);
+    return strncmp(url, sqlite, scheme) == 0 && url[scheme] != '/' &&
+           strncmp(then, sqlite, scheme) == 0 &&
+           strcmp(last_part(url + scheme), last_part(then + scheme)) == 0;
+}
+
+static void resolve_store(struct target *target, const struct or_config_table *table)
+{
+    target->meant = *table;
+    target->meant_store = *table->store;
+    if (is_relative_now(table->store->url, target->store)) {
+        target->meant_store.url = target->store;
+        target->meant.store = &target->meant_store;
+    }
+}
+
 static enum onerow_status open_target(struct replay *replay, struct target *target,
                                       struct onerow_error *error)
 {
@@ -113,7 +142,11 @@ static enum onerow_status open_target(struct replay *replay, struct target *targ
                                  &table, error);
     }
     struct or_table_options options = {.wait_ms = replay->options->wait_ms};
-    return status == ONEROW_OK ? or_table_open(table, &options, &target->open, error) : status;
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    resolve_store(target, table);
+    return or_table_open(&target->meant, &options, &target->open, error);
 }
 
 static enum onerow_status find_target(struct replay *replay, const struct or_letter *letter,

@@ -85,7 +85,9 @@ enum onerow_status or_table_open(const struct or_config_table *config,
     table->spec.want_ids = options->want_ids;
     struct onerow_store_options store = {.wait_ms = options->wait_ms,
                                          .read_only = options->read_only,
-                                         .may_create = options->may_create};
+                                         .may_create = options->may_create,
+                                         .leave_as_is = options->leave_as_is,
+                                         .stop = options->stop};
     enum onerow_status status = or_store_open(config->store->url, &store, &table->store, error);
     if (status == ONEROW_OK) {
         status = look(table, error);

@@ -16,13 +16,16 @@ struct or_table {
     struct onerow_store *store;       /* owned */
     struct onerow_store_table *table; /* owned; NULL while the table is missing */
     size_t *name_lens;                /* of the columns' names; owned */
+    unsigned number;                  /* in the order of opening, within one run */
 };
 
 struct or_table_options {
     bool read_only;   /* nothing will be written */
     bool may_create;  /* the store and the table may be missing: or_table_create makes them */
     bool want_ids;    /* outcomes carry ids */
+    bool leave_as_is; /* a dry run */
     uint64_t wait_ms; /* 0: OR_WAIT_MS */
+    const volatile bool *stop; /* gives up waiting for locks when set; NULL: never */
 };
 
 /* Opens the store and looks at the table. With may_create a missing table is OK, and table->table

@@ -476,7 +476,8 @@ static bool emit_bad(const struct or_csv *csv, struct or_arena *arena, struct or
                              .bad_line = csv->bad_line,
                              .at = csv->bad_at,
                              .reason = reason.data,
-                             .raw = or_arena_copy(arena, or_buffer_view(&csv->raw))};
+                             .raw = or_arena_copy(arena, or_buffer_view(&csv->raw)),
+                             .raw_len = csv->length};
     return reason.data && item->raw.data;
 }
 

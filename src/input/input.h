@@ -37,6 +37,7 @@ struct or_item {
     const char *reason;      /* NUL-terminated, in the arena or static (BAD) */
     struct onerow_span raw;  /* the record's bytes as they were read (BAD: up to 64 KiB of them);
                                 in the arena; empty for a RECORD */
+    uint64_t raw_len;        /* how many they were; more than raw.len: only their beginning is kept */
     struct or_field *fields; /* in the arena */
     size_t n_fields;
 };

@@ -71,6 +71,7 @@ static enum onerow_status take_line(struct or_ndjson *ndjson, const struct or_li
     }
     item->line = line->number;
     item->bad_line = item->kind == OR_ITEM_BAD ? line->number : 0;
+    item->raw_len = line->len;
     return ONEROW_OK;
 }
 

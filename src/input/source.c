@@ -32,20 +32,19 @@ static enum onerow_status status_of_errno(int code)
     }
 }
 
-/* Opening a named pipe waits for its writer, so a stop request has to be looked for here, too. */
+/* Opening a named pipe would wait for its writer and not for a stop request; O_NONBLOCK opens it at
+ * once, and the wait is then wait_readable's. */
 static enum onerow_status open_path(struct or_source *source, const char *path,
                                     struct onerow_error *error)
 {
     do {
-        source->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        if (source->fd < 0 && errno == EINTR && is_readable(source->stop_fd)) {
-            return or_fail(error, ONEROW_INTERRUPTED, "%s: interrupted while opening it", path);
-        }
+        source->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     } while (source->fd < 0 && errno == EINTR);
     if (source->fd < 0) {
         return or_fail(error, status_of_errno(errno), "%s: cannot be opened: %m", path);
     }
     source->owns_fd = true;
+    (void)fcntl(source->fd, F_SETFL, fcntl(source->fd, F_GETFL) & ~O_NONBLOCK);
     return ONEROW_OK;
 }
 

@@ -135,6 +135,14 @@ enum onerow_status or_sqlite_prepare(struct or_sqlite_store *store, const char *
     return code == SQLITE_OK ? ONEROW_OK : or_sqlite_fail(store, code, "reading the schema", error);
 }
 
+enum onerow_status or_sqlite_prepare_made(struct or_sqlite_store *store,
+                                          const struct or_buffer *sql, sqlite3_stmt **stmt,
+                                          struct onerow_error *error)
+{
+    return sql->failed ? or_fail(error, ONEROW_NOMEM, "out of memory")
+                       : or_sqlite_prepare(store, or_buffer_cstr(sql), stmt, error);
+}
+
 void or_sqlite_quote(struct or_buffer *sql, const char *name)
 {
     or_buffer_char(sql, '"');
@@ -273,7 +281,7 @@ static int journal(struct or_sqlite_store *store, const char *schema)
     or_buffer_text(&sql, ".journal_mode=WAL");
     uint64_t end = now_ms() + JOURNAL_WAIT_MS;
     store->deadline_ms = end < store->deadline_ms ? end : store->deadline_ms;
-    int code = pragma(store, or_buffer_cstr(&sql));
+    int code = sql.failed ? SQLITE_NOMEM : pragma(store, or_buffer_cstr(&sql));
     while ((code & 0xff) == SQLITE_BUSY && now_ms() < end && !stopped(store)) {
         usleep(BUSY_NAP_US);
         code = pragma(store, or_buffer_cstr(&sql));
@@ -291,7 +299,7 @@ static int synchronous(struct or_sqlite_store *store, const char *schema)
     or_buffer_text(&sql, "PRAGMA ");
     or_sqlite_quote(&sql, schema);
     or_buffer_text(&sql, ".synchronous=EXTRA");
-    int code = pragma(store, or_buffer_cstr(&sql));
+    int code = sql.failed ? SQLITE_NOMEM : pragma(store, or_buffer_cstr(&sql));
     or_buffer_finish(&sql);
     return code;
 }

@@ -112,6 +112,11 @@ enum onerow_status or_sqlite_fail(struct or_sqlite_store *store, int code, const
 ONEROW_CHECKED enum onerow_status or_sqlite_prepare(struct or_sqlite_store *store, const char *sql,
                                                     sqlite3_stmt **stmt,
                                                     struct onerow_error *error);
+/* The same for a text that was put together: NOMEM when it was cut. */
+ONEROW_CHECKED enum onerow_status or_sqlite_prepare_made(struct or_sqlite_store *store,
+                                                         const struct or_buffer *sql,
+                                                         sqlite3_stmt **stmt,
+                                                         struct onerow_error *error);
 /* Runs a statement without answers that is kept in *stmt; SQLITE_OK or what went wrong. */
 int or_sqlite_run(struct or_sqlite_store *store, sqlite3_stmt **stmt, const char *sql);
 /* "name" with its quotes doubled. */
@@ -144,6 +149,10 @@ void or_sqlite_index_sql(struct or_buffer *sql, const char *schema, const char *
                          const struct onerow_key_column *key, size_t n, const bool *nullable);
 
 /* ---- store_sqlite_value.c ---------------------------------------------------- */
+
+/* The reason that or_sqlite_bind gives when it ran out of memory: compare the address. The record
+ * is not at fault then. */
+extern const char or_sqlite_no_memory[];
 
 /* Binds a value the way the column stores it. False: it cannot be stored there exactly, and
  * *reason, in the arena, says so. */

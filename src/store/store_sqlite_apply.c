@@ -180,10 +180,8 @@ static enum onerow_status prepare_with(struct or_sqlite_table *table,
     struct or_buffer sql;
     or_buffer_init(&sql);
     add(&sql, table, plan);
-    enum onerow_status status = sql.failed
-                                    ? or_fail(error, ONEROW_NOMEM, "out of memory")
-                                    : or_sqlite_prepare(or_sqlite_store_of(table->base.store),
-                                                        or_buffer_cstr(&sql), stmt, error);
+    enum onerow_status status =
+        or_sqlite_prepare_made(or_sqlite_store_of(table->base.store), &sql, stmt, error);
     or_buffer_finish(&sql);
     return status;
 }
@@ -285,18 +283,20 @@ static void refuse(struct onerow_verdict *verdict, const char *reason)
     verdict->reason = reason;
 }
 
-/* Binds all values of the record; false: it was refused. */
-static bool bind_record(struct writing *w, sqlite3_stmt *stmt, const struct onerow_record *record,
-                        size_t n, struct onerow_verdict *verdict)
+/* Binds the first n values of the record. REJECTED: it was refused. */
+static enum onerow_status bind_record(struct writing *w, sqlite3_stmt *stmt,
+                                      const struct onerow_record *record, size_t n,
+                                      struct onerow_verdict *verdict)
 {
     for (size_t i = 0; i < n; i++) {
         const char *reason = NULL;
         if (!or_sqlite_bind(w->table, stmt, (int)i + 1, &record->values[i], w->arena, &reason)) {
             refuse(verdict, reason);
-            return false;
+            return reason == or_sqlite_no_memory ? or_fail(w->error, ONEROW_NOMEM, "out of memory")
+                                                 : ONEROW_REJECTED;
         }
     }
-    return true;
+    return ONEROW_OK;
 }
 
 /* SQLITE_ERROR is a record's fault (malformed JSON in a CHECK, …) unless the statement itself no
@@ -376,16 +376,16 @@ static enum onerow_status count_rows(struct writing *w, const struct onerow_reco
         or_buffer_init(&sql);
         or_buffer_printf(&sql, "SELECT 1 FROM %s AS r WHERE %s LIMIT 2", table->quoted,
                          table->match);
-        enum onerow_status status =
-            or_sqlite_prepare(w->store, or_buffer_cstr(&sql), &table->count, w->error);
+        enum onerow_status status = or_sqlite_prepare_made(w->store, &sql, &table->count, w->error);
         or_buffer_finish(&sql);
         if (status != ONEROW_OK) {
             return status;
         }
     }
     struct onerow_verdict refused = {0};
-    if (!bind_record(w, table->count, record, table->spec.n_key, &refused)) {
-        return ONEROW_OK; /* a key that cannot be stored is in no row */
+    enum onerow_status bound = bind_record(w, table->count, record, table->spec.n_key, &refused);
+    if (bound != ONEROW_OK) { /* a key that cannot be stored is in no row */
+        return bound == ONEROW_REJECTED ? ONEROW_OK : bound;
     }
     int code = SQLITE_ROW;
     while ((code = sqlite3_step(table->count)) == SQLITE_ROW) {
@@ -426,8 +426,11 @@ static enum onerow_status write_with(struct writing *w, struct or_sqlite_plan *p
     if (!*stmt) {
         status = prepare_with(w->table, plan, add, stmt, w->error);
     }
-    if (status != ONEROW_OK || !bind_record(w, *stmt, record, record->n_values, verdict)) {
-        return status;
+    if (status == ONEROW_OK) {
+        status = bind_record(w, *stmt, record, record->n_values, verdict);
+    }
+    if (status != ONEROW_OK) {
+        return status == ONEROW_REJECTED ? ONEROW_OK : status;
     }
     status = run_once(w, *stmt, verdict);
     if (status == ONEROW_OK && verdict->outcome == ONEROW_PENDING) {
@@ -498,15 +501,16 @@ static enum onerow_status look_up_id(struct writing *w, const struct onerow_reco
         or_buffer_printf(&sql, "SELECT %s FROM %s AS r WHERE %s LIMIT 1", table->id_sql,
                          table->quoted, table->match);
         enum onerow_status status =
-            or_sqlite_prepare(w->store, or_buffer_cstr(&sql), &table->identify, w->error);
+            or_sqlite_prepare_made(w->store, &sql, &table->identify, w->error);
         or_buffer_finish(&sql);
         if (status != ONEROW_OK) {
             return status;
         }
     }
     struct onerow_verdict refused = {0};
-    if (!bind_record(w, table->identify, record, table->spec.n_key, &refused)) {
-        return ONEROW_OK;
+    enum onerow_status bound = bind_record(w, table->identify, record, table->spec.n_key, &refused);
+    if (bound != ONEROW_OK) {
+        return bound == ONEROW_REJECTED ? ONEROW_OK : bound;
     }
     int code = sqlite3_step(table->identify);
     if (code == SQLITE_ROW) {
@@ -604,8 +608,8 @@ static enum onerow_status prepare_find(struct or_sqlite_table *table, struct one
         add_name(&sql, table, i);
     }
     or_buffer_printf(&sql, " FROM %s AS r WHERE %s LIMIT 1", table->quoted, table->match);
-    enum onerow_status status = or_sqlite_prepare(or_sqlite_store_of(table->base.store),
-                                                  or_buffer_cstr(&sql), &table->find, error);
+    enum onerow_status status =
+        or_sqlite_prepare_made(or_sqlite_store_of(table->base.store), &sql, &table->find, error);
     or_buffer_finish(&sql);
     return status;
 }
@@ -642,8 +646,9 @@ enum onerow_status or_sqlite_get(struct onerow_store_table *base, const struct o
     if (status != ONEROW_OK) {
         return status;
     }
-    if (!bind_record(&w, table->find, key, table->spec.n_key, &refused)) {
-        return or_fail(error, ONEROW_REJECTED, "%s", refused.reason);
+    status = bind_record(&w, table->find, key, table->spec.n_key, &refused);
+    if (status != ONEROW_OK) {
+        return or_fail(error, status, "%s", refused.reason);
     }
     int code = sqlite3_step(table->find);
     if (code == SQLITE_ROW) {

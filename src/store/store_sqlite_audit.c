@@ -29,10 +29,16 @@ static void sql_key(sqlite3_context *context, int n, sqlite3_value **arguments)
     for (int i = 0; i < n && i < (int)ONEROW_KEY_COLUMNS_MAX; i++) {
         parts[i] = or_sqlite_value(arguments[i], digits[i]);
         parts[i].column = audit->table->base.key[i];
+        if (parts[i].kind != ONEROW_NULL && !parts[i].data) {
+            sqlite3_result_error_nomem(context);
+            return;
+        }
     }
     or_buffer_clear(&audit->key);
     if (audit->canonical(audit->context, parts, &audit->key, &reason)) {
         sqlite3_result_blob(context, audit->key.data, (int)audit->key.len, SQLITE_TRANSIENT);
+    } else if (audit->key.failed) {
+        sqlite3_result_error_nomem(context);
     } else {
         sqlite3_result_text(context, reason ? reason : "no valid key", -1, SQLITE_TRANSIENT);
     }
@@ -72,7 +78,11 @@ static void ids_final(sqlite3_context *context)
         return;
     }
     or_buffer_char(ids->json, ']');
-    sqlite3_result_text(context, or_buffer_cstr(ids->json), -1, SQLITE_TRANSIENT);
+    if (ids->json->failed) {
+        sqlite3_result_error_nomem(context);
+    } else {
+        sqlite3_result_text(context, or_buffer_cstr(ids->json), -1, SQLITE_TRANSIENT);
+    }
     or_buffer_finish(ids->json);
     sqlite3_free(ids->json);
 }
@@ -138,7 +148,7 @@ static enum onerow_status run_audit(struct audit *audit, struct or_sqlite_store 
     sqlite3_stmt *stmt = NULL;
     or_buffer_init(&sql);
     audit_sql(&sql, audit->table);
-    enum onerow_status status = or_sqlite_prepare(store, or_buffer_cstr(&sql), &stmt, error);
+    enum onerow_status status = or_sqlite_prepare_made(store, &sql, &stmt, error);
     or_buffer_finish(&sql);
     if (status != ONEROW_OK) {
         return status;

@@ -17,7 +17,8 @@
 /* ---- places ------------------------------------------------------------------ */
 
 /* Reads one part of a location, quoted or plain; the rest, or NULL when it is no part. */
-static const char *read_part(const char *at, struct or_arena *arena, const char **part)
+static const char *read_part(const char *at, struct or_arena *arena, const char **part,
+                             bool *no_memory)
 {
     struct or_buffer text;
     or_buffer_init(&text);
@@ -34,29 +35,39 @@ static const char *read_part(const char *at, struct or_arena *arena, const char 
     }
     bool closed = !quoted || *at++ == '"';
     *part = or_arena_copy(arena, or_buffer_view(&text)).data;
-    bool good = closed && text.len > 0 && !text.failed && *part;
+    *no_memory |= text.failed || !*part;
+    bool good = closed && text.len > 0 && !*no_memory;
     or_buffer_finish(&text);
     return good ? at : NULL;
 }
 
-/* Whether the schema (NULL: any) has such a table; *found receives the schema's own name. */
-static bool has_table(struct or_sqlite_store *store, const char *schema, const char *name,
-                      struct or_arena *arena, const char **found)
+/* Whether the schema (NULL: any) has such a table; *found receives the schema's own name. ABSENT:
+ * it has none. */
+static enum onerow_status find_table(struct or_sqlite_store *store, const char *schema,
+                                     const char *name, struct or_arena *arena, const char **found,
+                                     struct onerow_error *error)
 {
     sqlite3_stmt *stmt = NULL;
     const char *sql = "SELECT schema FROM pragma_table_list WHERE name = ?1 COLLATE NOCASE AND "
                       "(?2 IS NULL OR schema = ?2 COLLATE NOCASE) ORDER BY schema <> 'main'";
-    if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
-        return false;
+    enum onerow_status status = or_sqlite_prepare(store, sql, &stmt, error);
+    if (status != ONEROW_OK) {
+        return status;
     }
     sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
     sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);
-    bool there = sqlite3_step(stmt) == SQLITE_ROW;
-    if (there) {
-        *found = or_arena_copy(arena, or_span((const char *)sqlite3_column_text(stmt, 0))).data;
+    int code = sqlite3_step(stmt);
+    if (code == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(stmt, 0);
+        const char *kept = text ? or_arena_copy(arena, or_span(text)).data : NULL;
+        *found = kept ? kept : *found;
+        status = kept ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
+    } else {
+        status = code == SQLITE_DONE ? ONEROW_ABSENT
+                                     : or_sqlite_fail(store, code, "reading the schema", error);
     }
     sqlite3_finalize(stmt);
-    return there && *found;
+    return status;
 }
 
 static bool has_schema(struct or_sqlite_store *store, const char *schema)
@@ -76,14 +87,19 @@ enum onerow_status or_sqlite_locate(struct or_sqlite_store *store, const char *l
 {
     *schema = "main";
     *name = location;
-    if (has_table(store, NULL, location, arena, schema)) {
-        return ONEROW_OK; /* the location as a whole is a name, dots and all */
+    enum onerow_status status = find_table(store, NULL, location, arena, schema, error);
+    if (status != ONEROW_ABSENT) {
+        return status; /* OK: the location as a whole is a name, dots and all */
     }
+    bool no_memory = false;
     const char *first = NULL;
     const char *second = NULL;
-    const char *rest = read_part(location, arena, &first);
+    const char *rest = read_part(location, arena, &first, &no_memory);
     if (rest && *rest == '.') {
-        rest = read_part(rest + 1, arena, &second);
+        rest = read_part(rest + 1, arena, &second, &no_memory);
+    }
+    if (no_memory) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
     }
     if (!rest || *rest) {
         return or_fail(error, ONEROW_CONFIG,
@@ -98,8 +114,8 @@ enum onerow_status or_sqlite_locate(struct or_sqlite_store *store, const char *l
     }
     *name = second ? second : first;
     *schema = second ? first : "main";
-    has_table(store, second ? first : NULL, *name, arena, schema);
-    return ONEROW_OK;
+    status = find_table(store, second ? first : NULL, *name, arena, schema, error);
+    return status == ONEROW_ABSENT ? ONEROW_OK : status; /* missing as yet: it may be made */
 }
 
 /* ---- making ------------------------------------------------------------------ */
@@ -138,6 +154,7 @@ static void add_column(struct or_buffer *sql, const struct onerow_table_spec *sp
     enum onerow_type type = key && key->type != ONEROW_TYPE_UNKNOWN ? key->type : column->type;
     const char *name = or_arena_copy(arena, column->name).data;
     or_sqlite_quote(sql, name ? name : "");
+    sql->failed |= !name;
     or_buffer_printf(sql, " %s%s", declare(type, key != NULL),
                      key && !key->nulls_equal ? " NOT NULL" : "");
 }
@@ -178,6 +195,7 @@ void or_sqlite_index_sql(struct or_buffer *sql, const char *schema, const char *
     or_sqlite_quote(sql, schema);
     or_buffer_char(sql, '.');
     or_sqlite_quote(sql, or_buffer_cstr(&index));
+    sql->failed |= index.failed;
     or_buffer_text(sql, " ON ");
     or_sqlite_quote(sql, name);
     or_buffer_text(sql, " (");
@@ -220,7 +238,10 @@ static enum onerow_status make(struct or_sqlite_store *store, const struct onero
     enum onerow_status status =
         or_sqlite_locate(store, spec->location, arena, &schema, &name, error);
     const char *found = NULL;
-    if (status != ONEROW_OK || has_table(store, schema, name, arena, &found)) {
+    if (status == ONEROW_OK) {
+        status = find_table(store, schema, name, arena, &found, error);
+    }
+    if (status != ONEROW_ABSENT) {
         return status;
     }
     bool nullable[ONEROW_KEY_COLUMNS_MAX];

@@ -120,11 +120,31 @@ struct look {
     int pk_columns;   /* of the primary key */
     int pk_column;    /* the last one seen of them */
     bool rowid_alias; /* that column is the rowid */
+    bool no_memory;   /* a text was cut or not had: whatever was seen is worth nothing */
 };
 
+/* Keeps a text that SQLite gave, which is NULL only for want of memory. Never NULL. */
 static const char *keep(struct look *look, const char *text)
 {
-    return or_arena_copy(&look->table->arena, or_span(text ? text : "")).data;
+    const char *kept = text ? or_arena_copy(&look->table->arena, or_span(text)).data : NULL;
+    look->no_memory |= !kept;
+    return kept ? kept : "";
+}
+
+/* The same for a text that was put together; finishes the buffer. */
+static const char *keep_made(struct look *look, struct or_buffer *text)
+{
+    const char *kept = keep(look, or_buffer_cstr(text));
+    look->no_memory |= text->failed;
+    or_buffer_finish(text);
+    return kept;
+}
+
+/* What SQLite answered to a question whose failure has no status of its own. */
+static int heard(struct look *look, int code)
+{
+    look->no_memory |= (code & 0xff) == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
+    return code;
 }
 
 static const char *why_not_writable(int hidden)
@@ -165,12 +185,13 @@ static bool has_pk_index(struct look *look)
 {
     sqlite3_stmt *stmt = NULL;
     bool found = true;
-    if (sqlite3_prepare_v2(look->store->db,
-                           "SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk'", -1, &stmt,
-                           NULL) == SQLITE_OK) {
+    if (heard(look,
+              sqlite3_prepare_v2(look->store->db,
+                                 "SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk'", -1,
+                                 &stmt, NULL)) == SQLITE_OK) {
         sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, look->table->schema, -1, SQLITE_STATIC);
-        found = sqlite3_step(stmt) == SQLITE_ROW;
+        found = heard(look, sqlite3_step(stmt)) == SQLITE_ROW;
     }
     sqlite3_finalize(stmt);
     return found;
@@ -248,6 +269,8 @@ static enum onerow_status look_at_kind(struct look *look)
                          look->store->path, look->table->name);
     } else if (code != SQLITE_ROW) {
         status = or_sqlite_fail(look->store, code, "reading the schema", look->error);
+    } else if (!sqlite3_column_text(stmt, 0)) {
+        status = or_fail(look->error, ONEROW_NOMEM, "out of memory");
     } else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "table") != 0) {
         status = or_fail(look->error, ONEROW_CONFIG, "%s: \"%s\" is a %s; name a table",
                          look->store->path, look->table->name, sqlite3_column_text(stmt, 0));
@@ -272,7 +295,7 @@ static void choose_id(struct look *look)
         table->id_column = look->pk_column;
         or_sqlite_quote(&sql, look->columns[look->pk_column].name);
         table->id_is_rowid = look->rowid_alias;
-        table->id_sql = keep(look, or_buffer_cstr(&sql));
+        table->id_sql = keep_made(look, &sql);
     } else if (!look->without_rowid) {
         static const char *const names[] = {"rowid", "_rowid_", "oid"};
         for (size_t i = 0; i < 3 && !table->id_sql; i++) {
@@ -283,7 +306,7 @@ static void choose_id(struct look *look)
             if (!shadowed) {
                 or_buffer_text(&sql, names[i]);
                 table->id_is_rowid = true;
-                table->id_sql = keep(look, or_buffer_cstr(&sql));
+                table->id_sql = keep_made(look, &sql);
             }
         }
     }
@@ -409,13 +432,26 @@ static bool null_is_a_key(const struct or_sqlite_table *table, size_t i)
     return table->spec.key[i].nulls_equal && table->nullable[table->base.key[i]];
 }
 
+/* The equality that the index must have: that of the canonical form, or, where the store's is
+ * accepted, the column's own, by which rows are looked up. */
+static const char *wanted_collation(struct look *look, size_t i)
+{
+    const struct or_sqlite_table *table = look->table;
+    const char *collation = NULL;
+    if (table->spec.store_key_equality) {
+        heard(look, sqlite3_table_column_metadata(look->store->db, table->schema, table->name,
+                                                  table->spec.key[i].name, NULL, &collation, NULL,
+                                                  NULL, NULL));
+    }
+    return collation ? collation : "BINARY";
+}
+
 static void build_target(struct look *look)
 {
     struct or_sqlite_table *table = look->table;
     /* A rowid has no collation, and SQLite does not know it again when one is named. */
     bool rowid =
         look->rowid_alias && table->spec.n_key == 1 && look->pk_column == table->base.key[0];
-    const char *binary = table->spec.store_key_equality || rowid ? "" : " COLLATE BINARY";
     struct or_buffer sql;
     or_buffer_init(&sql);
     for (size_t i = 0; i < table->spec.n_key; i++) {
@@ -425,12 +461,12 @@ static void build_target(struct look *look)
             or_buffer_text(&sql, " IS NULL, ifnull(");
             or_sqlite_quote(&sql, table->spec.key[i].name);
             or_buffer_text(&sql, ", 0)");
-        } else {
-            or_buffer_text(&sql, binary);
+        } else if (!rowid) {
+            or_buffer_text(&sql, " COLLATE ");
+            or_sqlite_quote(&sql, wanted_collation(look, i));
         }
     }
-    table->target = keep(look, or_buffer_cstr(&sql));
-    or_buffer_finish(&sql);
+    table->target = keep_made(look, &sql);
 }
 
 /* Written so that the unique index answers it, expression indexes included. */
@@ -444,6 +480,7 @@ static void build_match(struct look *look)
     or_buffer_init(&sql);
     for (size_t i = 0; i < table->spec.n_key; i++) {
         unsigned at = (unsigned)i + 1;
+        look->no_memory |= name.failed;
         or_buffer_clear(&name);
         or_buffer_text(&name, "r.");
         or_sqlite_quote(&name, table->spec.key[i].name);
@@ -458,9 +495,9 @@ static void build_match(struct look *look)
             or_buffer_printf(&sql, "%s = ?%u%s", column, at, binary);
         }
     }
-    table->match = keep(look, or_buffer_cstr(&sql));
+    look->no_memory |= name.failed;
+    table->match = keep_made(look, &sql);
     or_buffer_finish(&name);
-    or_buffer_finish(&sql);
 }
 
 /* ---- the index --------------------------------------------------------------- */
@@ -482,6 +519,7 @@ static enum onerow_status enforced(struct look *look, bool *answer)
         or_buffer_text(&sql, ", NULL");
     }
     or_buffer_printf(&sql, ") ON CONFLICT (%s) DO NOTHING", table->target);
+    look->no_memory |= sql.failed;
     int code = sqlite3_prepare_v2(look->store->db, or_buffer_cstr(&sql), -1, &stmt, NULL);
     sqlite3_finalize(stmt);
     or_buffer_finish(&sql);
@@ -517,11 +555,12 @@ static char *rejected_index(struct look *look)
     }
     or_buffer_char(&names, ']');
     char *why = NULL;
-    if (sqlite3_prepare_v2(look->store->db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+    look->no_memory |= names.failed;
+    if (heard(look, sqlite3_prepare_v2(look->store->db, sql, -1, &stmt, NULL)) == SQLITE_OK) {
         sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, look->table->schema, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 3, or_buffer_cstr(&names), -1, SQLITE_STATIC);
-        if (sqlite3_step(stmt) == SQLITE_ROW) {
+        if (heard(look, sqlite3_step(stmt)) == SQLITE_ROW) {
             const unsigned char *name = sqlite3_column_text(stmt, 0);
             const unsigned char *collations = sqlite3_column_text(stmt, 2);
             why =
@@ -590,6 +629,7 @@ static void add_index_command(struct look *look, struct or_buffer *command)
     }
     or_buffer_char(command, ' ');
     add_shell_word(command, or_buffer_cstr(&sql));
+    command->failed |= sql.failed;
     or_buffer_finish(&sql);
 }
 
@@ -599,13 +639,15 @@ static enum onerow_status refuse_unenforced(struct look *look)
     struct or_buffer command;
     or_buffer_init(&command);
     add_index_command(look, &command);
+    look->no_memory |= command.failed;
     enum onerow_status status = or_fail(
         look->error, ONEROW_CONFIG,
         "%s: nothing keeps table \"%s\" at one row per key%s%s\n  run: %s\n  (if that fails, there "
         "are duplicates already: onerow audit lists them)\n  or name the weaker promise in "
         "onerow.yaml: `unenforced: accept`%s",
         look->store->path, look->table->name, why ? ": " : "", why ? why : "",
-        or_buffer_cstr(&command), why ? ", or `key_equality: store`" : "");
+        or_buffer_cstr(&command),
+        why && !look->table->spec.store_key_equality ? ", or `key_equality: store`" : "");
     or_buffer_finish(&command);
     return status;
 }
@@ -658,14 +700,13 @@ static enum onerow_status refuse_replace(struct look *look)
     or_buffer_text(&sql, "SELECT sql FROM ");
     or_sqlite_quote(&sql, look->table->schema);
     or_buffer_text(&sql, ".sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE");
-    enum onerow_status status =
-        or_sqlite_prepare(look->store, or_buffer_cstr(&sql), &stmt, look->error);
+    enum onerow_status status = or_sqlite_prepare_made(look->store, &sql, &stmt, look->error);
     or_buffer_finish(&sql);
     if (status != ONEROW_OK) {
         return status;
     }
     sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
-    if (sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_text(stmt, 0) &&
+    if (heard(look, sqlite3_step(stmt)) == SQLITE_ROW && sqlite3_column_text(stmt, 0) &&
         declares_replace((const char *)sqlite3_column_text(stmt, 0))) {
         status = or_fail(look->error, ONEROW_CONFIG,
                          "%s: table \"%s\" declares ON CONFLICT REPLACE: writing one row deletes "
@@ -681,15 +722,16 @@ static bool look_up_is_indexed(struct look *look)
 {
     sqlite3_stmt *stmt = NULL;
     bool indexed = look->rowid_alias && look->pk_column == look->table->base.key[0];
-    if (sqlite3_prepare_v2(look->store->db,
-                           "SELECT 1 FROM pragma_index_list(?1, ?2) AS l, "
-                           "pragma_index_info(l.name, ?2) AS i WHERE i.seqno = 0 AND i.cid = ?3",
-                           -1, &stmt, NULL) == SQLITE_OK) {
+    if (heard(look, sqlite3_prepare_v2(
+                        look->store->db,
+                        "SELECT 1 FROM pragma_index_list(?1, ?2) AS l, "
+                        "pragma_index_info(l.name, ?2) AS i WHERE i.seqno = 0 AND i.cid = ?3",
+                        -1, &stmt, NULL)) == SQLITE_OK) {
         sqlite3_bind_text(stmt, 1, look->table->name, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, look->table->schema, -1, SQLITE_STATIC);
         for (size_t i = 0; i < look->table->spec.n_key && !indexed; i++) {
             sqlite3_bind_int(stmt, 3, look->table->base.key[i]);
-            indexed = sqlite3_step(stmt) == SQLITE_ROW;
+            indexed = heard(look, sqlite3_step(stmt)) == SQLITE_ROW;
             sqlite3_reset(stmt);
         }
     }
@@ -767,8 +809,7 @@ static void quote_place(struct look *look)
     or_sqlite_quote(&sql, look->table->schema);
     or_buffer_char(&sql, '.');
     or_sqlite_quote(&sql, look->table->name);
-    look->table->quoted = keep(look, or_buffer_cstr(&sql));
-    or_buffer_finish(&sql);
+    look->table->quoted = keep_made(look, &sql);
 }
 
 /* A trigger may end a statement with RAISE(FAIL), which keeps what the statement has done so far.
@@ -783,8 +824,10 @@ static bool has_triggers(struct look *look)
     or_sqlite_quote(&sql, look->table->schema);
     or_buffer_text(&sql, ".sqlite_schema WHERE type = 'trigger' UNION ALL SELECT 1 FROM "
                          "temp.sqlite_schema WHERE type = 'trigger'");
-    if (sqlite3_prepare_v2(look->store->db, or_buffer_cstr(&sql), -1, &stmt, NULL) == SQLITE_OK) {
-        found = sqlite3_step(stmt) == SQLITE_ROW;
+    look->no_memory |= sql.failed;
+    if (heard(look, sqlite3_prepare_v2(look->store->db, or_buffer_cstr(&sql), -1, &stmt, NULL)) ==
+        SQLITE_OK) {
+        found = heard(look, sqlite3_step(stmt)) == SQLITE_ROW;
     }
     sqlite3_finalize(stmt);
     or_buffer_finish(&sql);
@@ -809,12 +852,9 @@ static enum onerow_status look_at_table(struct look *look)
         look->table->has_triggers = has_triggers(look);
         build_target(look);
         build_match(look);
-        if (!table->quoted || !table->target || !table->match) {
-            return or_fail(look->error, ONEROW_NOMEM, "out of memory");
-        }
         status = decide_promise(look);
     }
-    return status;
+    return look->no_memory ? or_fail(look->error, ONEROW_NOMEM, "out of memory") : status;
 }
 
 enum onerow_status or_sqlite_table_open(struct onerow_store *base,

@@ -105,7 +105,11 @@ static bool bind_double(const struct or_sqlite_table *table, sqlite3_stmt *stmt,
 {
     const struct onerow_column *column = &table->base.columns[value->column];
     struct onerow_span text = or_arena_copy(arena, (struct onerow_span){value->data, value->len});
-    double number = text.data ? or_double_parse(text.data) : 0;
+    if (!text.data) {
+        *reason = or_sqlite_no_memory;
+        return false;
+    }
+    double number = or_double_parse(text.data);
     bool floating = table->affinity[value->column] == OR_AFFINITY_REAL;
     if (floating ? !isfinite(number) : !double_is_exact(text.data, text.len, number)) {
         *reason = or_arena_printf(arena,
@@ -116,6 +120,8 @@ static bool bind_double(const struct or_sqlite_table *table, sqlite3_stmt *stmt,
     }
     return sqlite3_bind_double(stmt, at, number) == SQLITE_OK;
 }
+
+const char or_sqlite_no_memory[] = "could not be stored: out of memory";
 
 /* ---- binding ------------------------------------------------------------------ */
 
@@ -216,18 +222,20 @@ static bool bind_any_text(const struct or_sqlite_table *table, sqlite3_stmt *stm
     return bind_text(stmt, at, value->data, value->len);
 }
 
-/* Whether SQLite takes the text for JSON. */
-static bool is_json(const struct or_sqlite_table *table, struct onerow_span text)
+/* Whether SQLite takes the text for JSON; *no_memory: that cannot be told. */
+static bool is_json(const struct or_sqlite_table *table, struct onerow_span text, bool *no_memory)
 {
     struct or_sqlite_store *store = or_sqlite_store_of(table->base.store);
     if (!store->json_valid &&
         sqlite3_prepare_v3(store->db, "SELECT json_valid(?1)", -1, SQLITE_PREPARE_PERSISTENT,
                            &store->json_valid, NULL) != SQLITE_OK) {
+        *no_memory = true;
         return false;
     }
-    bind_text(store->json_valid, 1, text.data, text.len);
-    bool valid =
-        sqlite3_step(store->json_valid) == SQLITE_ROW && sqlite3_column_int(store->json_valid, 0);
+    bool bound = bind_text(store->json_valid, 1, text.data, text.len);
+    int code = bound ? sqlite3_step(store->json_valid) : SQLITE_NOMEM;
+    bool valid = code == SQLITE_ROW && sqlite3_column_int(store->json_valid, 0);
+    *no_memory = code != SQLITE_ROW;
     sqlite3_reset(store->json_valid);
     return valid;
 }
@@ -250,9 +258,14 @@ static bool bind_json(const struct or_sqlite_table *table, sqlite3_stmt *stmt, i
     if (value->kind == ONEROW_NUMBER) {
         return bind_number(table, stmt, at, value, arena, reason);
     }
+    bool no_memory = false;
     bool quote = value->kind == ONEROW_TEXT ||
                  (value->kind == ONEROW_UNTYPED &&
-                  !is_json(table, (struct onerow_span){value->data, value->len}));
+                  !is_json(table, (struct onerow_span){value->data, value->len}, &no_memory));
+    if (no_memory) {
+        *reason = or_sqlite_no_memory;
+        return false;
+    }
     return quote ? bind_quoted(stmt, at, value) : bind_text(stmt, at, value->data, value->len);
 }
 
@@ -304,8 +317,10 @@ bool or_sqlite_bind(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int
     if (bind_any(table, stmt, at, value, arena, reason)) {
         return true;
     }
+    bool too_big =
+        value->len > (uint32_t)sqlite3_limit(sqlite3_db_handle(stmt), SQLITE_LIMIT_LENGTH, -1);
     if (!*reason) {
-        *reason = "the value is too big for SQLite, or there is no memory for it";
+        *reason = too_big ? "the value is too big for SQLite" : or_sqlite_no_memory;
     }
     return false;
 }
@@ -352,8 +367,11 @@ void or_sqlite_json(const struct or_sqlite_table *table, size_t column, sqlite3_
     case SQLITE_TEXT: {
         const char *text = (const char *)sqlite3_value_text(value);
         struct onerow_span span = {text ? text : "", (size_t)sqlite3_value_bytes(value)};
-        if (type == ONEROW_TYPE_JSON && is_json(table, span)) {
+        bool no_memory = !text;
+        if (type == ONEROW_TYPE_JSON && text && is_json(table, span, &no_memory)) {
             or_buffer_span(json, span);
+        } else if (no_memory) {
+            json->failed = true;
         } else {
             or_buffer_json(json, span);
         }

@@ -69,7 +69,8 @@ class Place:
     def sql(self, database, statement):
         """Rows of a statement, asked through the sqlite3 client; each a list of texts."""
         client = need("sqlite3", "sqlite3")
-        answer = subprocess.run([client, "-separator", "\x1f", self.path(database), statement],
+        answer = subprocess.run([client, "-cmd", ".timeout 60000", "-separator", "\x1f",
+                                 self.path(database), statement],
                                 capture_output=True, text=True, cwd=self.folder)
         assert answer.returncode == 0, answer.stderr
         return [line.split("\x1f") for line in answer.stdout.splitlines()]

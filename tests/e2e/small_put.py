@@ -68,7 +68,7 @@ class Case:
             tool = harness.need("strace", "strace")
             command = [tool, "-f", "-y", "-s", "0", "-o", self.log, *strace,
                        *command]
-        done = subprocess.run(command, cwd=self.t.path(self.folder), env=self.env, timeout=120,
+        done = subprocess.run(command, cwd=self.t.path(self.folder), env=self.env, timeout=60,
                               stdin=subprocess.DEVNULL, capture_output=True, **options)
         return harness.Result(done.returncode, done.stdout.decode(errors="replace"),
                               done.stderr.decode(errors="replace"))
@@ -117,29 +117,50 @@ class Case:
 
 CALL = re.compile(r"^(?:\[pid +)?(\d+)\]? +(?:<\.\.\. )?(\w+)(\(| resumed)(.*)$")
 TARGET = re.compile(r"^\d+<([^>]*)>")
+ANSWER = re.compile(r"= (\d+)$")
 SYNCS = ("fsync", "fdatasync")
+DATABASE_FILES = ("-wal", "-journal")
+LETTERS = ".jsonl"
 
 
-def told_too_early(log, results):
-    """From strace's log: writes to the results file at which something it speaks of was not flushed
-    to the disk. A flush that failed is none."""
-    early, dirty, flushing = [], set(), {}
+def calls_of(log):
+    """The calls in strace's log at the moment when they count: a flush when it is over, everything
+    else when it begins. Each as (name, path, answer; None where there is none yet or it failed)."""
+    begun = {}
     with open(log, errors="replace") as file:
         for line in file:
             call = CALL.match(line)
             if not call:
                 continue
-            thread, name, begun, rest = call.groups()
+            thread, name, how, rest = call.groups()
             target = TARGET.match(rest)
-            path = target.group(1) if target else ""
-            if name in SYNCS:
-                path = path if begun == "(" else flushing.pop(thread, "")
-                if "<unfinished" in rest:
-                    flushing[thread] = path
-                elif re.search(r"= 0$", rest):
-                    dirty.discard(path)
-            elif path.endswith("/" + results):
-                early += [f"{line.strip()[:60]} while {path} is not flushed" for path in dirty]
-            elif path.endswith(("-wal", "-journal", ".jsonl")):
-                dirty.add(path)
+            if how == "(":
+                begun[thread] = target.group(1) if target else ""
+            answer = ANSWER.search(rest)
+            if name in SYNCS and "<unfinished" not in rest:
+                yield name, begun[thread], int(answer.group(1)) if answer else None
+            elif name not in SYNCS and how == "(":
+                yield name, begun[thread], int(answer.group(1)) if answer else None
+
+
+def told_too_early(log, results):
+    """From strace's log: writes of result lines at which something they speak of was not flushed to
+    the disk. A flush that failed is none. Acknowledged lines speak of the database, the others of
+    the dead letters."""
+    early, dirty, told = [], set(), 0
+    with open(results, "rb") as file:
+        text = file.read()
+    for name, path, answer in calls_of(log):
+        if name in SYNCS and answer == 0:
+            dirty.discard(path)
+        elif path == os.path.realpath(results) and name == "write":
+            lines = text[told:told + (answer or len(text))]
+            told += answer or 0
+            spoken_of = [f for f in DATABASE_FILES if b"ed\",\"id\":\"" in lines or b"{}" in lines]
+            spoken_of += [LETTERS] if b"\"rejected\"" in lines or b"\"unknown\"" in lines else []
+            if TELLS_UNKEPT.encode() in lines:
+                spoken_of.remove(LETTERS)
+            early += [f"{path} was not flushed" for path in dirty if path.endswith(tuple(spoken_of))]
+        elif name not in SYNCS and path.endswith((*DATABASE_FILES, LETTERS)):
+            dirty.add(path)
     return early

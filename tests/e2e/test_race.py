@@ -187,10 +187,10 @@ def lines_written(t, p, attempt):
         return 0
 
 
-def hit_at_random(t, process, p, attempt, number):
+def hit_at_random(t, process, p, attempt, number, records=RECORDS):
     """Sends a signal once a random number of lines is out, sometimes before the first one, and then
     at a random moment of the batch that follows. False: it had ended."""
-    wanted = t.random.choice((0, t.random.randrange(RECORDS), t.random.randrange(RECORDS)))
+    wanted = t.random.choice((0, t.random.randrange(records), t.random.randrange(records)))
     t.wait_until(lambda: process.poll() is not None or lines_written(t, p, attempt) >= wanted)
     for _ in range(t.random.randrange(40)):
         lines_written(t, p, attempt)
@@ -306,6 +306,43 @@ def test_race_with_interruptions(t):
     check_lines(inputs, lines, rows)
     check_created_once(inputs, lines)
     check_update(inputs, rows)
+
+
+# ---- a table that nothing enforces ----------------------------------------------------------------
+
+UNENFORCED = """stores:
+  app: { url: "sqlite:x.db" }
+tables:
+  t:
+    store: app
+    key: [name]
+    unenforced: accept
+    on_conflict: newest(ver)
+"""
+
+
+def test_race_unenforced(t):
+    """Without any unique index: one row per key among writers that all go through onerow."""
+    t.sql(DATABASE, "CREATE TABLE t(name TEXT NOT NULL, ver INTEGER, by TEXT); "
+                    "CREATE INDEX no_unique_one ON t(name)")
+    t.write("onerow.yaml", UNENFORCED)
+    inputs = make_inputs(t, keys=400, records=600)
+    processes = [t.start("put", "t", "--batch", "60", "--results", f"R{p}.0", f"in{p}.ndjson")
+                 for p in range(PROCESSES)]
+    victims = t.random.sample(range(PROCESSES), 3)
+    for p in victims:
+        hit_at_random(t, processes[p], p, 0, signal.SIGKILL, RECORDS // 5)
+    for process in processes:
+        t.finish(process)
+    lines = [(p, line) for p in range(PROCESSES) for line in result_lines(t, p, 0)]
+    check_not_behind(inputs, lines, table_of(t))
+    for p in victims:
+        result = t.onerow("put", "t", "--results", f"R{p}.1", f"in{p}.ndjson")
+        assert result.code == 0, result
+        lines += [(p, line) for line in result_lines(t, p, 1)]
+    rows = check_rows(t, inputs)
+    check_lines(inputs, lines, rows)
+    check_newest(inputs, rows)
 
 
 # ---- ensure --------------------------------------------------------------------------------------
