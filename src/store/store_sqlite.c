@@ -40,8 +40,9 @@
 
 #define JOURNAL_WAIT_MS 1000
 #define BUSY_NAP_US     1000
-#define CACHE_KIB       16384 /* page cache: locality for sorted batches within the memory bound */
-#define WAL_PAGES       16000 /* checkpoint after this many: fewer rewrites of hot pages in bulk */
+#define CACHE_KIB       14336 /* page cache: locality for sorted batches within the memory bound */
+#define WAL_PAGES       16000 /* checkpoint the log from here on, outside of the turn; */
+#define WAL_PAGES_MAX   64000 /* and from here on within it, so that the log can begin anew */
 #define ATTACH_MARK     "?attach="
 
 static uint64_t now_ms(void)
@@ -318,6 +319,17 @@ static int make_durable(struct or_sqlite_store *store)
     return code;
 }
 
+/* Called after each commit in WAL mode; takes the place of SQLite's own checkpoints, which would
+ * keep the others waiting for the length of one. */
+static int note_wal(void *context, sqlite3 *db, const char *schema, int pages)
+{
+    struct or_sqlite_store *store = context;
+    (void)db;
+    (void)schema;
+    store->wal_pages = pages;
+    return SQLITE_OK;
+}
+
 static enum onerow_status settle_pragmas(struct or_sqlite_store *store, struct onerow_error *error)
 {
     char sql[64];
@@ -334,10 +346,7 @@ static enum onerow_status settle_pragmas(struct or_sqlite_store *store, struct o
     if (code == SQLITE_OK) {
         code = pragma(store, sql);
     }
-    snprintf(sql, sizeof sql, "PRAGMA wal_autocheckpoint=%d", WAL_PAGES);
-    if (code == SQLITE_OK) {
-        code = pragma(store, sql);
-    }
+    sqlite3_wal_hook(store->db, note_wal, store);
     store->deadline_ms = now_ms() + store->wait_ms;
     if (code == SQLITE_OK) {
         return ONEROW_OK;
@@ -548,6 +557,22 @@ static void sqlite_rollback(struct onerow_store *base)
     give_turn(store);
 }
 
+/* Copies the log into the database as far as nobody is in the way. That it fails changes nothing:
+ * the rows are in the log. Where writers never pause, the log is never copied to its end outside of
+ * the turn and only grows; then it is done within. */
+static void end_turn(struct or_sqlite_store *store)
+{
+    int pages = store->wal_pages;
+    store->wal_pages = 0;
+    if (pages < WAL_PAGES_MAX) {
+        give_turn(store);
+    }
+    if (pages >= WAL_PAGES) {
+        sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    }
+    give_turn(store);
+}
+
 static enum onerow_status sqlite_commit(struct onerow_store *base, struct onerow_error *error)
 {
     struct or_sqlite_store *store = or_sqlite_store_of(base);
@@ -555,7 +580,7 @@ static enum onerow_status sqlite_commit(struct onerow_store *base, struct onerow
     if (code == SQLITE_OK) {
         enum onerow_status status =
             moved(store) ? vanished(store, ONEROW_UNKNOWN, error) : ONEROW_OK;
-        give_turn(store);
+        end_turn(store);
         return status;
     }
     enum onerow_status status = or_sqlite_fail(store, code, "committing", error);

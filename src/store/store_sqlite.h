@@ -41,6 +41,7 @@ struct or_sqlite_store {
     bool read_only;
     bool leave_as_is;
     const volatile bool *stop; /* gives up waiting for a lock */
+    int wal_pages;             /* in the log after the last commit */
     uint64_t deadline_ms;      /* of the lock that is being waited for */
     dev_t device;              /* which file is open */
     ino_t inode;

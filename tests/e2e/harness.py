@@ -27,6 +27,19 @@ def need(program, package):
     return path
 
 
+def strace(*options, log="/dev/null"):
+    """The beginning of a command that runs another one, and its threads, under strace. Leaks cannot
+    be looked for meanwhile: a sanitizer would have to trace the process as well."""
+    return ["env", "ASAN_OPTIONS=" + os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0",
+            need("strace", "strace"), "-f", "-o", log, *options]
+
+
+def kill_at(call, n, path=None):
+    """Options of strace: kill -9 at the n-th call of each thread, counting only those of one file."""
+    only = ["-P", path] if path else []
+    return [*only, "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}"]
+
+
 class Place:
     """A temporary folder in which one test runs."""
 

@@ -65,9 +65,7 @@ class Case:
 
     def run(self, command, strace=(), **options):
         if strace:
-            tool = harness.need("strace", "strace")
-            command = [tool, "-f", "-y", "-s", "0", "-o", self.log, *strace,
-                       *command]
+            command = [*harness.strace("-y", "-s", "0", *strace, log=self.log), *command]
         done = subprocess.run(command, cwd=self.t.path(self.folder), env=self.env, timeout=60,
                               stdin=subprocess.DEVNULL, capture_output=True, **options)
         return harness.Result(done.returncode, done.stdout.decode(errors="replace"),

@@ -15,15 +15,10 @@ import small_put
 WAVE = 6  # runs at the same time; they mostly wait for the disk
 
 
-def kill_at(call, n, path=None):
-    only = ["-P", path] if path else []
-    return [*only, "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}"]
-
-
 def kill_once(t, call, n, file):
     """One put, killed at its n-th call (of one file), and the same put again. False: not killed."""
     case = small_put.Case(t, f"{call}{n}")
-    result = case.put("R1", kill_at(call, n, t.path(case.folder, file) if file else None))
+    result = case.put("R1", harness.kill_at(call, n, t.path(case.folder, file) if file else None))
     if result.code != -9:
         case.check_end(result, "R1")
         return False
@@ -119,7 +114,7 @@ for n, record in enumerate(small_put.records(), 1):
 def lies_when_killed(t, when, n):
     case = small_put.Case(t, f"{when}{n}")
     case.env["PYTHONPATH"] = sys.path[0]
-    result = case.run([sys.executable, "-c", LIAR, when], kill_at("pwrite64", n))
+    result = case.run([sys.executable, "-c", LIAR, when], harness.kill_at("pwrite64", n))
     assert result.code == -9, result
     assert case.lines("R1"), "nothing was told: the control shows nothing"
     return case.what_is_untrue("R1")

@@ -251,10 +251,15 @@ def check_all_there(t):
     assert t.letters() == []
 
 
+def killed_replay(t, call, n):
+    """A replay that is killed at its n-th call, if it comes that far."""
+    return subprocess.run([*harness.strace(*harness.kill_at(call, n)), harness.ONEROW, "dlq",
+                           "replay"], cwd=t.folder, env=t.env, capture_output=True)
+
+
 def test_replay_killed(t):
     """Killed at writes, syncs, renames and unlinks: no letter is lost before its row is there, and
     a letter that nobody can write outlives it all."""
-    strace = harness.need("strace", "strace")
     points = [("fdatasync", 1), ("fdatasync", 2), ("fdatasync", 9), ("fdatasync", 20),
               ("fdatasync", 33), ("write", 1), ("write", 2), ("rename", 1), ("unlink", 1),
               ("unlink", 2), ("fsync", 1), ("fsync", 2), ("pwrite64", 15), ("ftruncate", 1)]
@@ -265,9 +270,7 @@ def test_replay_killed(t):
             if os.path.exists(t.path(name)):
                 os.remove(t.path(name))
         many_letters(t, {"name": None})
-        done = subprocess.run([strace, "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                               f"inject={call}:signal=KILL:when={n}", harness.ONEROW, "dlq",
-                               "replay"], cwd=t.folder, env=t.env, capture_output=True)
+        done = killed_replay(t, call, n)
         if done.returncode == -signal.SIGKILL:
             killed.add(call)
         there = {name for name, _, _ in rows(t)} | {x["record"]["name"] for x in t.letters()}
@@ -282,13 +285,10 @@ def test_replay_killed(t):
 
 def test_replay_killed_among_letters_of_one_key(t):
     """Killed after some letters of a key: none is lost, and an old one never ends as the row."""
-    strace = harness.need("strace", "strace")
     t.sql("x.db", CHECKED)
     reject(t, [{"name": "a", "v": v} for v in range(100, 110)])
     t.sql("x.db", UNCHECKED)
-    done = subprocess.run([strace, "-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e",
-                           "inject=fdatasync:signal=KILL:when=8", harness.ONEROW, "dlq", "replay"],
-                          cwd=t.folder, env=t.env, capture_output=True)
+    done = killed_replay(t, "fdatasync", 8)
     assert done.returncode == -signal.SIGKILL, done
     assert len(t.letters()) == 10 and len(rows(t)) == 1, (t.letters(), rows(t))
     value = int(rows(t)[0][1])

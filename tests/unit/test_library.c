@@ -532,7 +532,7 @@ static _Atomic int fdatasync_errno; /* 0: the real one */
 static _Atomic int pwrite_errno;
 
 /* Stands before libc's for the whole process, the SQLite library included. */
-int fdatasync(int fd)
+__attribute__((visibility("default"))) int fdatasync(int fd)
 {
     if (fdatasync_errno) {
         errno = fdatasync_errno;

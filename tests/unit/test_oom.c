@@ -10,6 +10,7 @@
  * too. What a library keeps for the life of the process is made by unharmed runs first.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -25,6 +26,8 @@
 
 #include <cmocka.h>
 #include <sqlite3.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include "base/text.h"
 #include "engine/config.h"
@@ -45,6 +48,7 @@ static _Atomic long left;     /* allocations until the failure; below zero: it i
 static _Atomic bool armed;    /* whether allocations are counted at all */
 static _Atomic bool lasting;  /* the failure stays */
 static _Atomic bool happened; /* an allocation did fail */
+static void *blame;           /* who asked for the first one that did */
 
 static void resolve(void)
 {
@@ -54,7 +58,7 @@ static void resolve(void)
     *(void **)&real_free = dlsym(RTLD_NEXT, "free");
 }
 
-static bool refuses(void)
+static bool refuses(void *caller)
 {
     if (!real_malloc) {
         resolve();
@@ -64,11 +68,18 @@ static bool refuses(void)
     }
     long now = atomic_fetch_sub(&left, 1);
     bool refused = now == 0 || (now < 0 && lasting);
-    if (refused) {
+    if (refused && !happened) {
         happened = true;
+        blame = caller;
+    }
+    if (refused) {
+        errno = ENOMEM;
     }
     return refused;
 }
+
+/* Seen by the libraries, although the build hides what is not said to be seen. */
+#define SEEN __attribute__((visibility("default")))
 
 static void *counted(void *block)
 {
@@ -76,25 +87,25 @@ static void *counted(void *block)
     return block;
 }
 
-void *malloc(size_t size)
+SEEN void *malloc(size_t size)
 {
-    return refuses() ? NULL : counted(real_malloc(size));
+    return refuses(__builtin_return_address(0)) ? NULL : counted(real_malloc(size));
 }
 
-void *calloc(size_t n, size_t size)
+SEEN void *calloc(size_t n, size_t size)
 {
-    return refuses() ? NULL : counted(real_calloc(n, size));
+    return refuses(__builtin_return_address(0)) ? NULL : counted(real_calloc(n, size));
 }
 
-void *realloc(void *block, size_t size)
+SEEN void *realloc(void *block, size_t size)
 {
-    if (refuses()) {
+    if (refuses(__builtin_return_address(0))) {
         return NULL;
     }
     return block ? real_realloc(block, size) : counted(real_realloc(NULL, size));
 }
 
-void free(void *block)
+SEEN void free(void *block)
 {
     if (block) {
         live--;
@@ -111,7 +122,15 @@ struct scenario {
     void (*run)(unsigned attempt);
     void (*check)(unsigned attempt, bool harmed);
     long at_least; /* allocations that it must have met, or the test tests nothing */
+    bool keeps;    /* a handle stays open, and with it SQLite's cache: the caller counts blocks */
 };
+
+/* libyaml 0.2.5 itself forgets a block when the stack of its loader cannot grow. */
+static bool is_libyamls(long leaked)
+{
+    Dl_info info;
+    return leaked == 1 && happened && dladdr(blame, &info) && strstr(info.dli_fname, "libyaml");
+}
 
 static unsigned attempts; /* of all scenarios: makes keys and folders that are new each time */
 
@@ -128,7 +147,7 @@ static bool one_run(const struct scenario *scenario, long n, bool stays)
     armed = n >= 0;
     scenario->run(attempt);
     armed = false;
-    if (live != before) {
+    if (!scenario->keeps && live != before && !is_libyamls(live - before)) {
         fail_msg("%s: %ld blocks leaked when allocation %ld %s", scenario->name, live - before, n,
                  stays ? "and all after it failed" : "failed");
     }
@@ -295,10 +314,8 @@ static void library_run(unsigned attempt)
 
 static void check_status(const char *call, enum onerow_status status, bool harmed)
 {
-    /* A store may well call itself unavailable for want of memory; but it may not blame the
-     * caller, and not promise more than it did. */
-    static const enum onerow_status fair[] = {ONEROW_OK,   ONEROW_NOMEM,       ONEROW_UNKNOWN,
-                                              ONEROW_LEFT, ONEROW_UNAVAILABLE, ONEROW_IO};
+    /* For want of memory nobody may blame the caller, the records or the disk. */
+    static const enum onerow_status fair[] = {ONEROW_OK, ONEROW_NOMEM, ONEROW_UNKNOWN};
     for (size_t i = 0; i < (harmed ? sizeof fair / sizeof *fair : 1); i++) {
         if (status == fair[i]) {
             return;
@@ -340,8 +357,65 @@ static void test_library(void **state)
     connect_outside("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
                     "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, "
                     "v INTEGER, w TEXT)");
-    torture(&(struct scenario){"library", NULL, library_run, library_check, 200});
+    torture(&(struct scenario){"library", NULL, library_run, library_check, 200, false});
     sqlite3_close(outside);
+}
+
+/* ---- values beyond an arena's chunk -------------------------------------------------------------
+ */
+
+enum { BIG = 300 * 1024 };
+
+static struct onerow_table *big_table; /* open throughout, so that only the put is tortured */
+static char big_json[BIG + 128];
+static struct onerow_result big_result;
+static bool big_found;
+
+static void big_prepare(unsigned attempt)
+{
+    int len = snprintf(big_json, sizeof big_json, "{\"name\":\"big\",\"v\":%u.5,\"w\":\"", attempt);
+    memset(big_json + len, 'x', BIG);
+    strcpy(big_json + len + BIG, "\\n\"}");
+}
+
+static void big_run(unsigned attempt)
+{
+    (void)attempt;
+    struct onerow_error error;
+    char *row = NULL;
+    said.put = onerow_put(big_table, or_span(big_json), &big_result, &error);
+    said.outcome[0] = big_result.outcome;
+    onerow_result_finish(&big_result);
+    said.got = onerow_get(big_table, OR_SPAN("{\"name\":\"big\"}"), &row, &error);
+    big_found = row && strlen(row) > BIG;
+    free(row);
+}
+
+static void big_check(unsigned attempt, bool harmed)
+{
+    check_status("put", said.put, harmed);
+    check_status("get", said.got, harmed);
+    assert_int_equal(said.put == ONEROW_OK, acknowledged(said.outcome[0]));
+    assert_true(said.got != ONEROW_OK || big_found);
+    if (said.put == ONEROW_OK) {
+        assert_int_equal(number("SELECT v * 10 FROM big"), attempt * 10 + 5);
+        assert_int_equal(number("SELECT length(w) FROM big"), BIG + 4); /* as JSON: "xxx\\n" */
+    }
+}
+
+static void test_big_values(void **state)
+{
+    (void)state;
+    long before = live;
+    connect_outside("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+                    "CREATE TABLE big (name TEXT PRIMARY KEY NOT NULL, v REAL, w JSON)");
+    struct onerow_table_options options = {.store = "sqlite:x.db", .table = "big", .key = "name"};
+    struct onerow_error error;
+    assert_int_equal(onerow_table_open(&options, &big_table, &error), ONEROW_OK);
+    torture(&(struct scenario){"big values", big_prepare, big_run, big_check, 20, true});
+    onerow_table_close(big_table);
+    sqlite3_close(outside);
+    assert_int_equal(live, before);
 }
 
 /* ---- input -------------------------------------------------------------------------------------
@@ -386,15 +460,43 @@ static void input_check(unsigned attempt, bool harmed)
     }
 }
 
+#define NDJSON                                                                                     \
+    "{\"a\":1,\"b\":[{\"c\":\"\\u00e9\"}]}\n{\"a\":1,\"a\":2}\n\n"                                 \
+    "{\"a\":\"x\",\"long\":1234567890123456789012345678901234567890}\n"                            \
+    "{\"a\":nonsense}\n{\"a\":null}\n{\"a\":\"\\ud800\"}\n{\"a\":"
+
 static void test_ndjson(void **state)
 {
     (void)state;
-    write_file("in.ndjson", "{\"a\":1,\"b\":[{\"c\":\"\\u00e9\"}]}\n{\"a\":1,\"a\":2}\n\n"
-                            "{\"a\":\"x\",\"long\":1234567890123456789012345678901234567890}\n"
-                            "{\"a\":nonsense}\n{\"a\":null}\n{\"a\":\"\\ud800\"}\n{\"a\":");
+    write_file("in.ndjson", NDJSON);
     input_path = "in.ndjson";
     input_expected = "rbrbrbb";
-    torture(&(struct scenario){"NDJSON", NULL, input_run, input_check, 8});
+    torture(&(struct scenario){"NDJSON", NULL, input_run, input_check, 5, false});
+}
+
+static void write_bytes(const char *name, const void *data, size_t len)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, len), len);
+    close(fd);
+}
+
+static void test_packed(void **state)
+{
+    (void)state;
+    gzFile gzip = gzopen("in.ndjson.gz", "w");
+    assert_true(gzip && gzwrite(gzip, NDJSON, sizeof NDJSON - 1) == sizeof NDJSON - 1);
+    assert_int_equal(gzclose(gzip), Z_OK);
+    input_path = "in.ndjson.gz";
+    input_expected = "rbrbrbb";
+    torture(&(struct scenario){"gzip", NULL, input_run, input_check, 7, false});
+    char packed[1024];
+    size_t len = ZSTD_compress(packed, sizeof packed, NDJSON, sizeof NDJSON - 1, 3);
+    assert_false(ZSTD_isError(len));
+    write_bytes("in.ndjson.zst", packed, len);
+    input_path = "in.ndjson.zst";
+    torture(&(struct scenario){"zstd", NULL, input_run, input_check, 7, false});
 }
 
 static void test_csv(void **state)
@@ -403,7 +505,7 @@ static void test_csv(void **state)
     write_file("in.csv", "name,\"v\"\na,1\n\"b \"\"q\"\" \",\nc,1,2\n\"d\nd\",2\n");
     input_path = "in.csv";
     input_expected = "rrbr";
-    torture(&(struct scenario){"CSV", NULL, input_run, input_check, 8});
+    torture(&(struct scenario){"CSV", NULL, input_run, input_check, 8, false});
 }
 
 /* ---- configuration
@@ -452,7 +554,7 @@ static void test_config(void **state)
                "          { column: line, type: decimal, nulls: equal }]\n"
                "    on_conflict: newest(created_at)\n    secret: [token, password]\n");
     assert_int_equal(setenv("OOM_NAME", "x", 1), 0);
-    torture(&(struct scenario){"configuration", NULL, config_run, config_check, 50});
+    torture(&(struct scenario){"configuration", NULL, config_run, config_check, 50, false});
 }
 
 /* ---- dead letters
@@ -534,7 +636,8 @@ static void letters_check(unsigned attempt, bool harmed)
 static void test_letters(void **state)
 {
     (void)state;
-    torture(&(struct scenario){"dead letters", letters_prepare, letters_run, letters_check, 30});
+    torture(
+        &(struct scenario){"dead letters", letters_prepare, letters_run, letters_check, 30, false});
 }
 
 /* ---- a whole put
@@ -618,6 +721,9 @@ static void whole_check(unsigned attempt, bool harmed)
         assert_string_equal(onerow_status_name(run_status), "LEFT");
         assert_int_equal(run_stats.outcome[ONEROW_CREATED], 3);
         assert_int_equal(run_stats.letters, 1);
+    } else if (run_status == ONEROW_LEFT) { /* it came through all the same */
+        assert_int_equal(run_stats.outcome[ONEROW_CREATED], 3);
+        assert_int_equal(run_stats.outcome[ONEROW_REFUSED], 1);
     } else {
         check_status("or_run_put", run_status, harmed);
     }
@@ -643,7 +749,7 @@ static void test_whole_put(void **state)
                             "{\"name\":null}\n{\"name\":\"c\",\"v\":2}\n"
                             "{\"name\":\"a\",\"v\":3}\n");
     assert_int_equal(setenv("ONEROW_STATE", "state", 1), 0);
-    torture(&(struct scenario){"put", whole_prepare, whole_run, whole_check, 300});
+    torture(&(struct scenario){"put", whole_prepare, whole_run, whole_check, 300, false});
 }
 
 /* ---- negative control
@@ -694,8 +800,9 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, drop_folder)
     const struct CMUnitTest tests[] = {
-        CASE(test_a_leak_is_seen), CASE(test_ndjson),  CASE(test_csv),       CASE(test_config),
-        CASE(test_letters),        CASE(test_library), CASE(test_whole_put),
+        CASE(test_a_leak_is_seen), CASE(test_ndjson),  CASE(test_packed),  CASE(test_csv),
+        CASE(test_config),         CASE(test_letters), CASE(test_library), CASE(test_big_values),
+        CASE(test_whole_put),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);
