@@ -81,6 +81,9 @@ class Bench:
         running = [subprocess.Popen(command, stdin=pipe if gated else subprocess.DEVNULL,
                                     stdout=pipe, stderr=pipe, text=True) for command in commands]
         start = time.perf_counter()
+        for process in running if gated else []:  # all of them, before the first is waited for
+            process.stdin.close()
+            process.stdin = None
         outputs = [process.communicate() for process in running]
         seconds = time.perf_counter() - start
         for process, (out, err) in zip(running, outputs):

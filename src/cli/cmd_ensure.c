@@ -58,7 +58,9 @@ static enum onerow_status prepare(struct one *one, bool read_only, struct or_con
         return status;
     }
     *config = *found;
-    if (!read_only) {
+    if (read_only) {
+        config->spec.accept_unenforced = true; /* reading a row asks for no promise */
+    } else {
         config->spec.policy = ONEROW_POLICY_KEEP;
     }
     struct or_table_options options = {

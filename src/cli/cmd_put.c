@@ -105,6 +105,8 @@ static enum onerow_status choose_table(struct put *put, struct onerow_error *err
         at = 1;
     } else if (put->argc > 0 && access(put->argv[0], F_OK) != 0 && strcmp(put->argv[0], "-") != 0) {
         return or_config_table(config, put->argv[0], &put->run.table, error);
+    } else if (config->n_tables == 1) {
+        put->run.table = &config->tables[0];
     }
     static const char *const standard_input[] = {"-"};
     put->run.inputs = put->argc > at ? (const char *const *)(put->argv + at) : standard_input;
@@ -259,7 +261,7 @@ static void say_what_is_left(const struct put *put, enum onerow_status status)
                 "dead letters could not be written\n",
                 (unsigned long long)stats->unkept, (unsigned long long)stats->first_unkept);
     }
-    if (onerow_status_exit(status) > 1 && onerow_status_exit(status) != 78) {
+    if (onerow_status_exit(status) == 69 || onerow_status_exit(status) == 75) {
         fprintf(stderr,
                 "onerow: stopped after line %llu of %s; the same command again goes on: "
                 "what is written is found unchanged\n",

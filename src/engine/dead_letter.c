@@ -41,9 +41,10 @@
  *
  * or unlink NAME when nothing stays. A crash before the rename leaves the old file,
  * a crash after it the new one; both hold every letter that was not DONE. The file
- * is rewritten once, at its end: when a replay dies before, its DONE letters are
- * there again and are replayed again, which changes nothing, since a letter is DONE
- * only after the store has it for good and a put is idempotent.
+ * is rewritten once, at its end; until then each DONE letter is crossed out where it
+ * stands, its first byte overwritten, so that a replay that is killed leaves nothing
+ * to be written again over a later letter of the same key. A power loss may take the
+ * cross away: the letter is then replayed again, and refused if its row changed since.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -60,9 +60,12 @@ ONEROW_CHECKED enum onerow_status
 or_letter_names_read(const char *folder, struct or_letter_names *names, struct onerow_error *error);
 void or_letter_names_finish(struct or_letter_names *names);
 
+#define OR_LETTER_CROSS '-'
+
 enum or_line_kind {
     OR_LINE_LETTER,
     OR_LINE_DAMAGED, /* a whole line that is no letter: somebody's bytes, kept as they are */
+    OR_LINE_CROSSED, /* a letter that was DONE when its settler died: OR_LETTER_CROSS for its '{' */
     OR_LINE_TORN,    /* the file's last line, cut off by a crash before its flush */
     OR_LINE_END,
 };

@@ -127,6 +127,10 @@ enum onerow_status or_letter_reader_next(struct or_letter_reader *reader,
     bool ended = reader->line[got - 1] == '\n';
     struct onerow_span line = {reader->line, (size_t)got - ended};
     or_arena_reset(&reader->arena);
+    if (line.len && line.data[0] == OR_LETTER_CROSS) {
+        reader->kind = OR_LINE_CROSSED;
+        return ONEROW_OK;
+    }
     switch (or_letter_parse(line, &reader->arena, &reader->letter)) {
     case ONEROW_OK: reader->kind = OR_LINE_LETTER; return ONEROW_OK;
     case ONEROW_NOMEM: return or_letter_errno(error, ENOMEM, "read", reader->path);
@@ -177,6 +181,7 @@ static void take_line(struct walk *walk, struct or_letter_reader *reader)
     case OR_LINE_LETTER: walk->stopped = !walk->visit(walk->context, &reader->letter); break;
     case OR_LINE_DAMAGED: walk->torn++; break;
     case OR_LINE_TORN: walk->torn += !is_being_written(fileno(reader->stream)); break;
+    case OR_LINE_CROSSED:
     case OR_LINE_END: break;
     }
 }

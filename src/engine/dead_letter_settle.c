@@ -102,11 +102,22 @@ static void keep_rest(struct decided *decided, struct or_letter_reader *reader)
     keep(decided, reader->from, end > reader->to ? end : reader->to);
 }
 
+/* Crosses the letter out where it stands, so that a settler that dies before it can write the file
+ * anew leaves no DONE letter to be replayed over its successors. That it fails changes little. */
+static void cross_out(struct or_letter_reader *reader)
+{
+    const char cross = OR_LETTER_CROSS;
+    (void)!pwrite(fileno(reader->stream), &cross, 1, reader->from);
+}
+
 static void decide_letter(struct settling *settling, struct decided *decided,
                           struct or_letter_reader *reader)
 {
     switch (settling->decide(settling->context, &reader->letter)) {
-    case OR_LETTER_DONE: decided->done = true; break;
+    case OR_LETTER_DONE:
+        decided->done = true;
+        cross_out(reader);
+        break;
     case OR_LETTER_STAYS: keep(decided, reader->from, reader->to); break;
     case OR_LETTER_STOP:
         keep_rest(decided, reader);
@@ -126,6 +137,7 @@ static enum onerow_status decide_all(struct settling *settling, struct decided *
         switch (reader->kind) {
         case OR_LINE_LETTER: decide_letter(settling, decided, reader); break;
         case OR_LINE_DAMAGED: keep(decided, reader->from, reader->to); break;
+        case OR_LINE_CROSSED: decided->done = true; break;
         case OR_LINE_TORN: break;
         case OR_LINE_END: return ONEROW_OK;
         }

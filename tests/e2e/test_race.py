@@ -251,7 +251,12 @@ def test_race_with_stops(t):
     processes = [t.start(*command(t, p)) for p in range(PROCESSES)]
     stopped = []
     for p in t.random.sample(range(PROCESSES), 3):
-        if hit_at_random(t, processes[p], p, 0, signal.SIGSTOP):
+        # Only the first one is waited for: once it is stopped with the lock in its hands, no other
+        # one writes a line until it goes on.
+        if not stopped and hit_at_random(t, processes[p], p, 0, signal.SIGSTOP):
+            stopped.append(p)
+        elif processes[p].poll() is None:
+            processes[p].send_signal(signal.SIGSTOP)
             stopped.append(p)
     others = [p for p in range(PROCESSES) if p not in stopped]
     written = sum(lines_written(t, p, 0) for p in others)

@@ -6,7 +6,7 @@
  * rejected, no row called absent for want of memory alone.
  *
  * malloc, calloc, realloc and free of this program stand before those of the C library
- * (or of a sanitizer), so SQLite, yyjson, libyaml, libcsv and strdup are served by them,
+ * (or of a sanitizer), so SQLite, yyjson, libyaml, libcsv and libc itself are served by them,
  * too. What a library keeps for the life of the process is made by unharmed runs first.
  */
 #include <dlfcn.h>
@@ -58,12 +58,27 @@ static void resolve(void)
     *(void **)&real_free = dlsym(RTLD_NEXT, "free");
 }
 
+/* A sanitizer cannot live without what it asks for when a thread starts, and takes some blocks by
+ * ways of its own: then LeakSanitizer does the counting, at the end of the process. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const bool sanitized = true;
+#else
+static const bool sanitized = false;
+#endif
+
+static bool is_sanitizers(void *caller)
+{
+    Dl_info info;
+    return sanitized && dladdr(caller, &info) && info.dli_sname &&
+           strcmp(info.dli_sname, "pthread_getattr_np") == 0;
+}
+
 static bool refuses(void *caller)
 {
     if (!real_malloc) {
         resolve();
     }
-    if (!armed) {
+    if (!armed || is_sanitizers(caller)) {
         return false;
     }
     long now = atomic_fetch_sub(&left, 1);
@@ -113,6 +128,30 @@ SEEN void free(void *block)
     }
 }
 
+/* A sanitizer's own would not ask the malloc above. */
+SEEN char *strndup(const char *text, size_t most)
+{
+    size_t len = strnlen(text, most);
+    char *copy = malloc(len + 1);
+    if (copy) {
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+    }
+    return copy;
+}
+
+SEEN char *strdup(const char *text)
+{
+    return strndup(text, strlen(text));
+}
+
+/* For a LeakSanitizer at the end of the process. */
+SEEN const char *__lsan_default_suppressions(void);
+SEEN const char *__lsan_default_suppressions(void)
+{
+    return "leak:yaml_parser_load\n";
+}
+
 /* ---- the torture --------------------------------------------------------------------------- */
 
 /* A run does everything that may fail; `check` looks at what it said, with memory in plenty. */
@@ -147,7 +186,7 @@ static bool one_run(const struct scenario *scenario, long n, bool stays)
     armed = n >= 0;
     scenario->run(attempt);
     armed = false;
-    if (!scenario->keeps && live != before && !is_libyamls(live - before)) {
+    if (!sanitized && !scenario->keeps && live != before && !is_libyamls(live - before)) {
         fail_msg("%s: %ld blocks leaked when allocation %ld %s", scenario->name, live - before, n,
                  stays ? "and all after it failed" : "failed");
     }
@@ -415,7 +454,7 @@ static void test_big_values(void **state)
     torture(&(struct scenario){"big values", big_prepare, big_run, big_check, 20, true});
     onerow_table_close(big_table);
     sqlite3_close(outside);
-    assert_int_equal(live, before);
+    assert_true(sanitized || live == before);
 }
 
 /* ---- input -------------------------------------------------------------------------------------
