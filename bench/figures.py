@@ -153,14 +153,16 @@ def jain(values):
 
 
 def turns(bench, way, rows):
-    """(Jain index, worst wait in seconds, worst wait in turns of all processes)."""
+    """(Jain index, worst wait and longest transaction in seconds, worst wait in rounds)."""
     output = bench.run(bench.path("turn_bench"), way, bench.database(), str(PROCESSES), str(rows),
                        str(bench.seconds))
     lines = [[int(word) for word in line.split()] for line in output.splitlines()]
     transactions = sum(line[0] for line in lines)
     one = sum(line[2] for line in lines) / transactions
     worst = max(line[1] for line in lines)
-    return jain([line[0] for line in lines]), worst / 1e6, worst / (PROCESSES * one)
+    longest = max(line[3] for line in lines)
+    return (jain([line[0] for line in lines]), worst / 1e6, longest / 1e6,
+            worst / (PROCESSES * one))
 
 
 def fairness(bench):
@@ -169,8 +171,9 @@ def fairness(bench):
         ours = turns(bench, "onerow", rows)
         peer = turns(bench, "busy", rows)
         figures[f"jain_{rows}"] = (ours[0], peer[0])
-        figures[f"wait_{rows}"] = (ours[2], peer[2])
+        figures[f"wait_{rows}"] = (ours[3], peer[3])
         figures[f"seconds_{rows}"] = (ours[1], peer[1])
+        figures[f"longest_{rows}"] = (ours[2], peer[2])
     return figures
 
 

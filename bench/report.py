@@ -32,6 +32,8 @@ FIGURES = {
     "seconds_1": ("worst wait, 1 row per transaction", "onerow's store", "busy timeout", "s", None),
     "seconds_64": ("worst wait, 64 rows per transaction", "onerow's store", "busy timeout", "s",
                    None),
+    "longest_1": ("longest transaction, 1 row", "onerow's store", "busy timeout", "s", None),
+    "longest_64": ("longest transaction, 64 rows", "onerow's store", "busy timeout", "s", None),
     "bulk": ("bulk: {bulk:,} shuffled records into an empty table", "`onerow put`",
              "prepared upserts, one transaction", "rows/s", "+1.5"),
     "bulk_results": ("the same, a result line written for each record", "`onerow put --results`",

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SHA-256, with the algorithm fetched once (a fetch for each digest costs more
- * than the digest).
+ * SHA-256.
  */
 #ifndef OR_BASE_DIGEST_H
 #define OR_BASE_DIGEST_H
@@ -11,7 +10,6 @@
 #define OR_SHA256_LEN 32U
 #define OR_SHA256_HEX (2U * OR_SHA256_LEN + 1U)
 
-/* Aborts when libcrypto offers no SHA-256: nothing could be identified then. */
 void or_sha256(struct onerow_span data, unsigned char digest[OR_SHA256_LEN]);
 
 /* Lower-case hexadecimal, NUL-terminated. */

@@ -101,24 +101,13 @@ static void bind_fields(struct binding *binding)
 }
 
 /* By rising column, the key's columns first. Nearly sorted as a rule, so insertion. */
-static unsigned rank(const struct binding *binding, uint16_t column)
-{
-    const struct onerow_store_table *table = binding->table->table;
-    for (unsigned k = 0; k < binding->table->spec.n_key; k++) {
-        if (table->key[k] == column) {
-            return k;
-        }
-    }
-    return ONEROW_KEY_COLUMNS_MAX + column;
-}
-
 static void order_values(struct binding *binding)
 {
+    const uint16_t *ranks = binding->table->ranks;
     for (size_t i = 1; i < binding->n_values; i++) {
         struct onerow_value value = binding->values[i];
-        unsigned wanted = rank(binding, value.column);
         size_t at = i;
-        while (at > 0 && rank(binding, binding->values[at - 1].column) > wanted) {
+        while (at > 0 && ranks[binding->values[at - 1].column] > ranks[value.column]) {
             binding->values[at] = binding->values[at - 1];
             at--;
         }
@@ -169,13 +158,12 @@ static void bind_key(struct binding *binding)
             return;
         }
     }
-    struct or_buffer key;
-    or_buffer_init(&key);
-    bool fits = or_key_append(&key, binding->values, table->table->key_types, table->spec.n_key);
+    struct or_buffer *key = &binding->table->key;
+    or_buffer_clear(key);
+    bool fits = or_key_append(key, binding->values, table->table->key_types, table->spec.n_key);
     struct onerow_span copy =
-        fits ? or_arena_copy(binding->arena, or_buffer_view(&key)) : (struct onerow_span){0};
-    binding->no_memory |= key.failed || (fits && !copy.data);
-    or_buffer_finish(&key);
+        fits ? or_arena_copy(binding->arena, or_buffer_view(key)) : (struct onerow_span){0};
+    binding->no_memory |= key->failed || (fits && !copy.data);
     if (!copy.data) {
         complain(binding, 0, "the key is longer than 64 KiB");
         return;

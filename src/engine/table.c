@@ -60,12 +60,18 @@ static enum onerow_status look(struct or_table *table, struct onerow_error *erro
     if (status != ONEROW_OK) {
         return status;
     }
-    table->name_lens = calloc(table->table->n_columns + 1, sizeof *table->name_lens);
-    if (!table->name_lens) {
+    size_t n = table->table->n_columns;
+    table->name_lens = calloc(n + 1, sizeof *table->name_lens);
+    table->ranks = calloc(n + 1, sizeof *table->ranks);
+    if (!table->name_lens || !table->ranks) {
         return or_fail(error, ONEROW_NOMEM, "out of memory");
     }
-    for (size_t i = 0; i < table->table->n_columns; i++) {
+    for (size_t i = 0; i < n; i++) {
         table->name_lens[i] = strlen(table->table->columns[i].name);
+        table->ranks[i] = (uint16_t)(ONEROW_KEY_COLUMNS_MAX + i);
+    }
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        table->ranks[table->table->key[k]] = (uint16_t)k;
     }
     return ONEROW_OK;
 }
@@ -116,6 +122,8 @@ void or_table_close(struct or_table *table)
         table->store->type->close(table->store);
     }
     free(table->name_lens);
+    free(table->ranks);
+    or_buffer_finish(&table->key);
     free(table);
 }
 

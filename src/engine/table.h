@@ -16,7 +16,9 @@ struct or_table {
     struct onerow_store *store;       /* owned */
     struct onerow_store_table *table; /* owned; NULL while the table is missing */
     size_t *name_lens;                /* of the columns' names; owned */
-    unsigned number;                  /* in the order of opening, within one run */
+    uint16_t *ranks;      /* of columns in a record: the key's first, then by number; owned */
+    struct or_buffer key; /* the binder's: the canonical key at hand */
+    unsigned number;      /* in the order of opening, within one run */
 };
 
 struct or_table_options {

@@ -38,6 +38,11 @@
 
 /* ---- memory that ends ------------------------------------------------------------------ */
 
+/* Seen by the libraries, although the build hides what is not said to be seen. */
+#define SEEN __attribute__((visibility("default")))
+/* A sanitizer asks for memory before it is able to watch anybody. */
+#define UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined")))
+
 static void *(*real_malloc)(size_t);
 static void *(*real_calloc)(size_t, size_t);
 static void *(*real_realloc)(void *, size_t);
@@ -50,7 +55,7 @@ static _Atomic bool lasting;  /* the failure stays */
 static _Atomic bool happened; /* an allocation did fail */
 static void *blame;           /* who asked for the first one that did */
 
-static void resolve(void)
+UNWATCHED static void resolve(void)
 {
     *(void **)&real_malloc = dlsym(RTLD_NEXT, "malloc");
     *(void **)&real_calloc = dlsym(RTLD_NEXT, "calloc");
@@ -66,14 +71,14 @@ static const bool sanitized = true;
 static const bool sanitized = false;
 #endif
 
-static bool is_sanitizers(void *caller)
+__attribute__((noinline)) static bool is_sanitizers(void *caller)
 {
     Dl_info info;
     return sanitized && dladdr(caller, &info) && info.dli_sname &&
            strcmp(info.dli_sname, "pthread_getattr_np") == 0;
 }
 
-static bool refuses(void *caller)
+UNWATCHED static bool refuses(void *caller)
 {
     if (!real_malloc) {
         resolve();
@@ -93,26 +98,23 @@ static bool refuses(void *caller)
     return refused;
 }
 
-/* Seen by the libraries, although the build hides what is not said to be seen. */
-#define SEEN __attribute__((visibility("default")))
-
-static void *counted(void *block)
+UNWATCHED static void *counted(void *block)
 {
     live += block != NULL;
     return block;
 }
 
-SEEN void *malloc(size_t size)
+UNWATCHED SEEN void *malloc(size_t size)
 {
     return refuses(__builtin_return_address(0)) ? NULL : counted(real_malloc(size));
 }
 
-SEEN void *calloc(size_t n, size_t size)
+UNWATCHED SEEN void *calloc(size_t n, size_t size)
 {
     return refuses(__builtin_return_address(0)) ? NULL : counted(real_calloc(n, size));
 }
 
-SEEN void *realloc(void *block, size_t size)
+UNWATCHED SEEN void *realloc(void *block, size_t size)
 {
     if (refuses(__builtin_return_address(0))) {
         return NULL;
@@ -120,7 +122,7 @@ SEEN void *realloc(void *block, size_t size)
     return block ? real_realloc(block, size) : counted(real_realloc(NULL, size));
 }
 
-SEEN void free(void *block)
+UNWATCHED SEEN void free(void *block)
 {
     if (block) {
         live--;
