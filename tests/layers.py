@@ -34,7 +34,7 @@ INSTRUMENTS = re.compile(r"__(asan|ubsan|tsan|lsan|sanitizer|gcov|llvm)_|__sanit
 
 # layer: (layers whose symbols it may use, outside functions it may use)
 SYMBOLS = {
-    "base": ({"base"}, [LIBC, r"EVP_"]),
+    "base": ({"base"}, [LIBC, r"SHA256_"]),
     "core": ({"core", "base"}, [PURE]),
     "store": ({"store", "base"}, [LIBC, r"sqlite3_"]),
     "input": ({"input", "base"}, [LIBC, r"yyjson_", r"csv_", r"inflate", r"ZSTD_"]),

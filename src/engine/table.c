@@ -51,6 +51,33 @@ static enum onerow_status check_normalize(const struct or_table *table, struct o
     return ONEROW_OK;
 }
 
+bool or_table_index(struct or_table *table)
+{
+    size_t n = table->table->n_columns;
+    table->name_lens = calloc(n + 1, sizeof *table->name_lens);
+    table->ranks = calloc(n + 1, sizeof *table->ranks);
+    if (!table->name_lens || !table->ranks) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        table->name_lens[i] = strlen(table->table->columns[i].name);
+        table->ranks[i] = (uint16_t)(ONEROW_KEY_COLUMNS_MAX + i);
+    }
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        table->ranks[table->table->key[k]] = (uint16_t)k;
+    }
+    return true;
+}
+
+void or_table_unindex(struct or_table *table)
+{
+    free(table->name_lens);
+    free(table->ranks);
+    or_buffer_finish(&table->key);
+    table->name_lens = NULL;
+    table->ranks = NULL;
+}
+
 /* Looks at the table; a missing one leaves table->table NULL. */
 static enum onerow_status look(struct or_table *table, struct onerow_error *error)
 {
@@ -60,20 +87,7 @@ static enum onerow_status look(struct or_table *table, struct onerow_error *erro
     if (status != ONEROW_OK) {
         return status;
     }
-    size_t n = table->table->n_columns;
-    table->name_lens = calloc(n + 1, sizeof *table->name_lens);
-    table->ranks = calloc(n + 1, sizeof *table->ranks);
-    if (!table->name_lens || !table->ranks) {
-        return or_fail(error, ONEROW_NOMEM, "out of memory");
-    }
-    for (size_t i = 0; i < n; i++) {
-        table->name_lens[i] = strlen(table->table->columns[i].name);
-        table->ranks[i] = (uint16_t)(ONEROW_KEY_COLUMNS_MAX + i);
-    }
-    for (size_t k = 0; k < table->spec.n_key; k++) {
-        table->ranks[table->table->key[k]] = (uint16_t)k;
-    }
-    return ONEROW_OK;
+    return or_table_index(table) ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 
 enum onerow_status or_table_open(const struct or_config_table *config,
@@ -121,9 +135,7 @@ void or_table_close(struct or_table *table)
         table->store->type->table_close(table->table);
         table->store->type->close(table->store);
     }
-    free(table->name_lens);
-    free(table->ranks);
-    or_buffer_finish(&table->key);
+    or_table_unindex(table);
     free(table);
 }
 

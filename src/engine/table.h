@@ -50,6 +50,11 @@ ONEROW_CHECKED enum onerow_status or_store_open(const char *url,
                                                 struct onerow_store **store,
                                                 struct onerow_error *error);
 
+/* Makes (and frees) what binding needs to know of table->table. or_table_open and or_table_close do
+ * it; false: out of memory, with or_table_unindex still to be called. */
+ONEROW_CHECKED bool or_table_index(struct or_table *table);
+void or_table_unindex(struct or_table *table);
+
 /* The column of this name, or -1. */
 int or_table_column(const struct or_table *table, struct onerow_span name);
 

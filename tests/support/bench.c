@@ -79,8 +79,7 @@ static void close_table(struct bench *b)
         b->table.store->type->table_close(b->table.table);
     }
     b->table.table = NULL;
-    free(b->table.name_lens);
-    b->table.name_lens = NULL;
+    or_table_unindex(&b->table);
 }
 
 void bench_close(struct bench *b)
@@ -156,11 +155,7 @@ enum onerow_status bench_look(struct bench *b, const char *location, const char 
         assert_null(b->table.table);
         return b->status;
     }
-    b->table.name_lens = calloc(b->table.table->n_columns + 1, sizeof *b->table.name_lens);
-    assert_non_null(b->table.name_lens);
-    for (size_t i = 0; i < b->table.table->n_columns; i++) {
-        b->table.name_lens[i] = strlen(b->table.table->columns[i].name);
-    }
+    assert_true(or_table_index(&b->table));
     return ONEROW_OK;
 }
 
