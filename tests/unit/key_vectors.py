@@ -205,7 +205,7 @@ def check_vectors(vectors):
     for vector in vectors:
         mine = answer_to(vector)
         assert agree(mine, vector), f"the vector says otherwise than this file: {vector} {mine}"
-    print(f"{len(vectors)} vectors agree with this file")
+    print(f"# {len(vectors)} vectors agree with this file")
 
 
 class Filter:
@@ -255,7 +255,7 @@ def check_code_points(program):
         if unicodedata.combining(character) or unicodedata.decomposition(character):
             text = f"x{character} \u0345{character}\u0301\u0323{character}\u0345 I{character}\u0307"
             compare(program, {"columns": [column], "values": [text]})
-    print(f"{len(characters)} code points agree")
+    print(f"# {len(characters)} code points agree")
 
 
 def strategies():
@@ -326,7 +326,7 @@ def check_random(program):
         compare(program, case)
 
     agrees()
-    print(f"{examples} random cases agree (ONEROW_TEST_SEED={number})")
+    print(f"# {examples} random cases agree (ONEROW_TEST_SEED={number})")
 
 
 def main():
@@ -334,19 +334,25 @@ def main():
     parser.add_argument("vectors")
     parser.add_argument("--filter", metavar="PROG", help="the key_filter program to compare with")
     options = parser.parse_args()
+    print(f"1..{4 if options.filter else 1}")
     with open(options.vectors, encoding="utf-8") as file:
         vectors = load(file.read())
     check_vectors(vectors)
+    print(f"ok 1 - the {len(vectors)} vectors")
     if not options.filter:
         return 0
     program = Filter(options.filter)
     its_unicode = program.ask('{"version":true}')["version"]
-    print(f"Unicode: {unicodedata.unidata_version} here, {its_unicode} in C")
+    print(f"# Unicode: {unicodedata.unidata_version} here, {its_unicode} in C")
     for vector in vectors:
         assert agree(answer_to(vector), program.ask(source_of(vector))), vector
+    print("ok 2 - the C code answers them alike")
     check_code_points(program)
+    print("ok 3 - every code point")
     check_random(program)
+    print("ok 4 - random keys")
     return program.finish()
+
 
 
 if __name__ == "__main__":

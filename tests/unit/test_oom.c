@@ -71,7 +71,7 @@ static const bool sanitized = true;
 static const bool sanitized = false;
 #endif
 
-__attribute__((noinline)) static bool is_sanitizers(void *caller)
+UNWATCHED static bool is_sanitizers(void *caller)
 {
     Dl_info info;
     return sanitized && dladdr(caller, &info) && info.dli_sname &&
