@@ -63,19 +63,18 @@ UNWATCHED static void resolve(void)
     *(void **)&real_free = dlsym(RTLD_NEXT, "free");
 }
 
-/* A sanitizer cannot live without what it asks for when a thread starts, and takes some blocks by
- * ways of its own: then LeakSanitizer does the counting, at the end of the process. */
+/* A sanitizer takes some blocks by ways of its own: then LeakSanitizer does the counting, at the
+ * end of the process. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 static const bool sanitized = true;
 #else
 static const bool sanitized = false;
 #endif
 
-UNWATCHED static bool is_sanitizers(void *caller)
+/* What a sanitizer does when a thread starts fails the whole process. */
+UNWATCHED static bool out_of_bounds(void)
 {
-    Dl_info info;
-    return sanitized && dladdr(caller, &info) && info.dli_sname &&
-           strstr(info.dli_sname, "pthread_getattr_np");
+    return sanitized && gettid() != getpid();
 }
 
 UNWATCHED static bool refuses(void *caller)
@@ -83,7 +82,7 @@ UNWATCHED static bool refuses(void *caller)
     if (!real_malloc) {
         resolve();
     }
-    if (!armed || is_sanitizers(caller)) {
+    if (!armed || out_of_bounds()) {
         return false;
     }
     long now = atomic_fetch_sub(&left, 1);
