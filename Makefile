@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
-.PHONY: all setup demo test bench soak fuzz install format lint clean
+.PHONY: all setup demo test bench fuzz install format lint clean
 
 all: build/build.ninja
 	@ninja -C build --quiet
@@ -23,9 +23,6 @@ test: setup all
 
 bench: setup all
 	@bench/run
-
-soak: setup all
-	@tests/soak
 
 fuzz: setup
 	@fuzz/run

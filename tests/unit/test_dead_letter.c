@@ -5,7 +5,7 @@
  *
  * The crash tests run this very program again under strace, which kills it at the
  * n-th call of a system call, for every n and every call that matters. Where strace
- * may not trace, they are skipped. The random tests print their seed; SEED=… repeats
+ * may not trace, they fail. The random tests print their seed; SEED=… repeats
  * a run.
  */
 #include <dirent.h>
@@ -665,8 +665,7 @@ static void says_when_the_disk_is_full(void **unused)
     int code = waited(child);
     drop_folder(folder);
     if (code == 77) {
-        print_message("no right to mount a tmpfs\n");
-        skip();
+        fail_msg("%s", "no right to mount a tmpfs: run the tests as root");
     }
     assert_int_equal(code, 0);
 }
@@ -1047,15 +1046,14 @@ static int traced(const char *role, const char *folder, const char *call, const 
     return waited(child);
 }
 
-static bool can_trace(void)
+static void need_trace(void)
 {
     char *folder = make_folder();
     int code = traced("settle", folder, "openat", "signal=KILL", 1000);
     drop_folder(folder);
     if (code != 0) {
-        print_message("strace cannot trace here (%d)\n", code);
+        fail_msg("strace cannot trace here (%d): apt-get install strace, and allow ptrace", code);
     }
-    return code == 0;
 }
 
 /* The undone letters are there, once; the next replay leaves them and nothing else. */
@@ -1097,9 +1095,7 @@ static int crash_at(const char *call)
 static void a_crash_while_settling_loses_nothing(void **unused)
 {
     (void)unused;
-    if (!can_trace()) {
-        skip();
-    }
+    need_trace();
     static const char *const calls[] = {"openat", "flock", "read",     "pread64", "/^unlink",
                                         "write",  "fsync", "/^rename", "close"};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
@@ -1112,9 +1108,7 @@ static void a_crash_while_settling_loses_nothing(void **unused)
 static void a_crash_while_emptying_loses_nothing(void **unused)
 {
     (void)unused;
-    if (!can_trace()) {
-        skip();
-    }
+    need_trace();
     for (int n = 1; n <= 2; n++) {
         char *folder = make_folder();
         finished_run(folder, 1, 10);
@@ -1132,9 +1126,7 @@ static void a_crash_while_emptying_loses_nothing(void **unused)
 static void a_failure_while_settling_loses_nothing(void **unused)
 {
     (void)unused;
-    if (!can_trace()) {
-        skip();
-    }
+    need_trace();
     static const struct {
         const char *call, *what;
         int n;
@@ -1179,9 +1171,7 @@ static int overtaken(const char *role, const char *folder, const char *path, uin
 static void a_replay_that_was_overtaken_looks_again(void **unused)
 {
     (void)unused;
-    if (!can_trace()) {
-        skip();
-    }
+    need_trace();
     char *folder = make_folder();
     char *path = only_file(folder); /* letters 1 to 3 */
     char *log = joined(folder, "log");
@@ -1203,9 +1193,7 @@ static void a_replay_that_was_overtaken_looks_again(void **unused)
 static void a_run_that_was_overtaken_takes_another_name(void **unused)
 {
     (void)unused;
-    if (!can_trace()) {
-        skip();
-    }
+    need_trace();
     char *folder = make_folder();
     char *letters = joined(folder, "dead-letters");
     assert_int_equal(mkdir(letters, 0700), 0);
@@ -1236,9 +1224,7 @@ static size_t flushed(const char *folder)
 static void a_crash_while_writing_keeps_what_was_flushed(void **unused)
 {
     (void)unused;
-    if (!can_trace()) {
-        skip();
-    }
+    need_trace();
     static const char *const calls[] = {"write", "fdatasync", "fsync", "openat"};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         int code = 137;
@@ -1258,9 +1244,7 @@ static void a_crash_while_writing_keeps_what_was_flushed(void **unused)
 static void a_failed_flush_is_never_tried_again(void **unused)
 {
     (void)unused;
-    if (!can_trace()) {
-        skip();
-    }
+    need_trace();
     static const struct {
         const char *call, *what;
         enum onerow_status status;
