@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/flag.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -325,7 +326,7 @@ static volatile bool stopping;
 static void on_signal(int number)
 {
     (void)number;
-    stopping = true;
+    or_flag_set(&stopping);
 }
 
 static void say_stays(void *context, const struct or_letter *letter, const char *reason)

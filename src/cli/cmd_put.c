@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/flag.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -127,9 +128,9 @@ static void on_signal(int number)
     (void)number;
     int before = errno;
     uint64_t one = 1;
-    stopping = true;
+    or_flag_set(&stopping);
     if (write(stop_event, &one, sizeof one) < 0) {
-        stopping = true; /* the reader looks at the flag, too, only later */
+        or_flag_set(&stopping); /* the reader looks at the flag, too, only later */
     }
     errno = before;
 }

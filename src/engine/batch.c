@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/flag.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -82,7 +83,7 @@ static struct or_batch *wait_for(struct or_batcher *batcher, struct line *line)
 
 static bool stopped(const struct or_batcher *batcher)
 {
-    return batcher->options.stop && *batcher->options.stop;
+    return or_flag_is_set(batcher->options.stop);
 }
 
 static enum onerow_status next_item(struct or_batcher *batcher, struct or_arena *arena,

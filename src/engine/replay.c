@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/flag.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "engine/letters.h"
@@ -329,7 +330,7 @@ static enum onerow_status put_letter(struct replay *replay, struct or_arena *are
 static enum or_letter_fate decide(void *context, const struct or_letter *letter)
 {
     struct replay *replay = context;
-    if (replay->options->stop && *replay->options->stop) {
+    if (or_flag_is_set(replay->options->stop)) {
         replay->status = ONEROW_INTERRUPTED;
         return OR_LETTER_STOP;
     }

@@ -31,13 +31,13 @@ enum or_item_kind {
 
 struct or_item {
     enum or_item_kind kind;
-    uint64_t line;           /* 1-based physical line where the record begins */
-    uint64_t bad_line;       /* line of the fault (BAD), >= line */
-    uint32_t at;             /* column of the fault, 1-based, bytes (BAD); 0: not known */
-    const char *reason;      /* NUL-terminated, in the arena or static (BAD) */
-    struct onerow_span raw;  /* the record's bytes as they were read (BAD: up to 64 KiB of them);
-                                in the arena; empty for a RECORD */
-    uint64_t raw_len;        /* how many they were; more than raw.len: only their beginning is kept */
+    uint64_t line;          /* 1-based physical line where the record begins */
+    uint64_t bad_line;      /* line of the fault (BAD), >= line */
+    uint32_t at;            /* column of the fault, 1-based, bytes (BAD); 0: not known */
+    const char *reason;     /* NUL-terminated, in the arena or static (BAD) */
+    struct onerow_span raw; /* the record's bytes as they were read (BAD: up to 64 KiB of them);
+                               in the arena; empty for a RECORD */
+    uint64_t raw_len; /* how many they were; more than raw.len: only their beginning is kept */
     struct or_field *fields; /* in the arena */
     size_t n_fields;
 };

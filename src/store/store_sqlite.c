@@ -35,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/flag.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -160,7 +161,7 @@ void or_sqlite_quote(struct or_buffer *sql, const char *name)
 
 static bool stopped(const struct or_sqlite_store *store)
 {
-    return store->stop && *store->stop;
+    return or_flag_is_set(store->stop);
 }
 
 /* Called by SQLite while somebody else holds the lock: nap and try again until the time is over. */

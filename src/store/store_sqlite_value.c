@@ -419,9 +419,7 @@ static bool same_image(sqlite3_value *a, sqlite3_value *b)
     case SQLITE_FLOAT: {
         double x = sqlite3_value_double(a);
         double y = sqlite3_value_double(b);
-        /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison, cert-exp42-c, cert-flp37-c): images
-         */
-        return memcmp(&x, &y, sizeof x) == 0;
+        return memcmp(&x, &y, sizeof x) == 0; /* NOLINT: the images are compared */
     }
     case SQLITE_NULL: return true;
     default: {

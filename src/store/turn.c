@@ -42,6 +42,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/flag.h"
+
 #define QUEUE_SIZE   4096U
 #define LOOK_UP_MS   10U /* a sleeper's rhythm of looking after the others */
 #define NAP_LIMIT_MS 100U
@@ -216,7 +218,7 @@ bool or_turn_take(struct or_turn *turn, uint64_t wait_ms, const volatile bool *s
             return true;
         }
         uint64_t now = now_ms();
-        if (now - start >= wait_ms || (stop && *stop)) {
+        if (now - start >= wait_ms || or_flag_is_set(stop)) {
             drop(turn);
             return false;
         }
