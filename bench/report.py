@@ -141,7 +141,7 @@ def memory_of_machine():
         return int(file.readline().split()[1]) / 1024 / 1024
 
 
-def machine(rounds, bench):
+def machine(rounds, bench, commit_name):
     today = datetime.date.today().isoformat()
     return f"""- Machine: {os.cpu_count()} × {cpu()}, {memory_of_machine():.1f} GiB of memory; \
 {distribution()}, Linux {platform.release()}
@@ -149,7 +149,7 @@ def machine(rounds, bench):
 {first_line("pkg-config", "--modversion", "sqlite3")}; yyjson \
 {first_line("pkg-config", "--modversion", "yyjson")}; Python {platform.python_version()}
 - Settings: WAL and `synchronous=FULL` on all sides; the rest as each side sets it by itself
-- Commit: {commit()}
+- Commit: {commit_name}
 - Date: {today}; load average when the run ended: {os.getloadavg()[0]:.1f}
 - Data: {bench.shared_keys:,} keys, each given with other values to 3 of 8 processes (one-row \
 transactions by hand: for {2 * bench.seconds:g} s); {bench.bulk_records:,} records of 139 bytes \
@@ -183,7 +183,7 @@ def explanations(rows):
 
 # ---- the two files --------------------------------------------------------------------------------
 
-def markdown(rows, rounds, bench):
+def markdown(rows, rounds, bench, commit_name):
     table = "\n".join(row.line() for row in rows)
     return f"""# Benchmarks
 
@@ -193,7 +193,7 @@ Written by `make bench`; not to be edited by hand. Reproduce it with:
 BENCH_ROUNDS={rounds} make bench
 ```
 
-{machine(rounds, bench)}
+{machine(rounds, bench, commit_name)}
 Values are medians of the rounds. What counts is the ratio within a round: smallest / **median** /
 largest.
 
@@ -259,10 +259,10 @@ width="{width}" height="{height}" font-family="sans-serif" font-size="13" fill="
 """
 
 
-def write(folder, series, memory, bench, rounds):
+def write(folder, series, memory, bench, rounds, commit_name):
     rows = [compared(name, series[name], bench) for name in FIGURES]
     rows.append(of_memory(memory))
     with open(os.path.join(folder, "BENCHMARKS.md"), "w", encoding="utf-8") as file:
-        file.write(markdown(rows, rounds, bench))
+        file.write(markdown(rows, rounds, bench, commit_name))
     with open(os.path.join(folder, "benchmarks.svg"), "w", encoding="utf-8") as file:
         file.write(svg(rows))

@@ -128,6 +128,7 @@ enum onerow_status or_letter_reader_next(struct or_letter_reader *reader,
     struct onerow_span line = {reader->line, (size_t)got - ended};
     or_arena_reset(&reader->arena);
     if (line.len && line.data[0] == OR_LETTER_CROSS) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): or_letter_reader_finish frees the line */
         reader->kind = OR_LINE_CROSSED;
         return ONEROW_OK;
     }

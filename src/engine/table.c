@@ -82,8 +82,7 @@ void or_table_unindex(struct or_table *table)
 static enum onerow_status look(struct or_table *table, struct onerow_error *error)
 {
     enum onerow_status status =
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a store that is not OK has ended it
-         */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): open failed without one */
         table->store->type->table_open(table->store, &table->spec, &table->table, error);
     status = status == ONEROW_OK ? check_normalize(table, error) : status;
     if (status != ONEROW_OK) {
