@@ -115,6 +115,47 @@ static void order_values(struct binding *binding)
     }
 }
 
+/* ---- layouts --------------------------------------------------------------------------- */
+
+/* Puts the fields where those of the last record of this shape went. */
+static bool bind_by_layout(struct binding *binding)
+{
+    const struct or_layout *layout = &binding->table->layout;
+    const struct or_item *item = binding->item;
+    if (item->shape == 0 || item->shape != layout->shape) {
+        return false;
+    }
+    for (size_t i = 0; i < layout->n; i++) {
+        struct onerow_value *value = &binding->values[layout->place[i]];
+        *value = item->fields[i].value;
+        value->column = layout->column[i];
+    }
+    binding->n_values = layout->n;
+    return true;
+}
+
+/* Remembers where the fields went, if each of them went somewhere. */
+static void keep_layout(struct binding *binding)
+{
+    struct or_layout *layout = &binding->table->layout;
+    const struct or_item *item = binding->item;
+    if (item->shape == 0 || item->n_fields > OR_LAYOUT_FIELDS ||
+        item->n_fields != binding->n_values) {
+        return;
+    }
+    for (size_t i = 0; i < item->n_fields; i++) {
+        int column = or_table_column(binding->table, item->fields[i].name);
+        for (size_t v = 0; v < binding->n_values; v++) {
+            if (binding->values[v].column == column) {
+                layout->column[i] = (uint16_t)column;
+                layout->place[i] = (uint16_t)v;
+            }
+        }
+    }
+    layout->n = item->n_fields;
+    layout->shape = item->shape;
+}
+
 /* ---- the key --------------------------------------------------------------------------- */
 
 static uint32_t place_of(const struct binding *binding, const char *name)
@@ -210,8 +251,11 @@ bool or_entry_bind(struct or_entry *entry, struct or_table *table, const struct 
     if (!binding.values) {
         return false;
     }
-    bind_fields(&binding);
-    order_values(&binding);
+    if (!bind_by_layout(&binding)) {
+        bind_fields(&binding);
+        order_values(&binding);
+        keep_layout(&binding);
+    }
     bind_key(&binding);
     entry->record.values = binding.values;
     entry->record.n_values = (uint16_t)binding.n_values;

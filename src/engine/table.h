@@ -10,13 +10,25 @@
 
 #define OR_WAIT_MS 300000U /* --wait's default */
 
+#define OR_LAYOUT_FIELDS 16U
+
+/* Where the fields of a shape go (struct or_item): worked out for one record, used for those that
+ * look alike. */
+struct or_layout {
+    uint64_t shape; /* 0: none */
+    size_t n;
+    uint16_t column[OR_LAYOUT_FIELDS]; /* of field i */
+    uint16_t place[OR_LAYOUT_FIELDS];  /* of field i among the record's values */
+};
+
 struct or_table {
     const struct or_config_table *config;
     struct onerow_table_spec spec;    /* config's, with compare_order and want_ids set */
     struct onerow_store *store;       /* owned */
     struct onerow_store_table *table; /* owned; NULL while the table is missing */
     size_t *name_lens;                /* of the columns' names; owned */
-    uint16_t *ranks;      /* of columns in a record: the key's first, then by number; owned */
+    uint16_t *ranks; /* of columns in a record: the key's first, then by number; owned */
+    struct or_layout layout;
     struct or_buffer key; /* the binder's: the canonical key at hand */
     unsigned number;      /* in the order of opening, within one run */
 };

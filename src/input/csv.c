@@ -18,6 +18,8 @@
  */
 #include "input/csv.h"
 
+#include "input/json.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -379,6 +381,7 @@ static bool copy_names(struct or_csv *csv)
         csv->names[i] = (struct onerow_span){text.data + csv->cells[i].start, csv->cells[i].len};
     }
     csv->n_names = csv->n_cells;
+    csv->shape = or_shape_id();
     return true;
 }
 
@@ -498,8 +501,11 @@ static bool emit_record(const struct or_csv *csv, struct or_arena *arena, struct
                                                     ONEROW_UNTYPED};
         }
     }
-    *item = (struct or_item){
-        .kind = OR_ITEM_RECORD, .line = csv->line, .fields = fields, .n_fields = n};
+    *item = (struct or_item){.kind = OR_ITEM_RECORD,
+                             .line = csv->line,
+                             .fields = fields,
+                             .n_fields = n,
+                             .shape = csv->shape};
     return true;
 }
 

@@ -24,6 +24,7 @@ struct or_csv {
     struct or_arena header; /* owns the names */
     struct onerow_span *names;
     size_t n_names;
+    uint64_t shape; /* of every record */
 
     /* The row at hand. It may be spread over lines, and its reading over calls. */
     bool within;            /* it has begun, and has not ended */

@@ -40,6 +40,8 @@ struct or_item {
     uint64_t raw_len; /* how many they were; more than raw.len: only their beginning is kept */
     struct or_field *fields; /* in the arena */
     size_t n_fields;
+    uint64_t shape; /* items of one shape have fields of the same names in the same order, whatever
+                       input they come from; 0: nothing is known */
 };
 
 struct or_input;

@@ -416,6 +416,65 @@ static bool read_value(struct parse *parse, yyjson_val *value, struct or_field *
     }
 }
 
+uint64_t or_shape_id(void)
+{
+    static _Atomic uint64_t last;
+    return ++last;
+}
+
+static bool is_of_shape(const struct or_shape *shape, const struct or_field *fields, size_t n)
+{
+    if (shape->id == 0 || shape->n != n) {
+        return false;
+    }
+    const char *at = shape->names;
+    for (size_t i = 0; i < n; i++) {
+        if (fields[i].name.len != shape->len[i] ||
+            memcmp(fields[i].name.data, at, shape->len[i]) != 0) {
+            return false;
+        }
+        at += shape->len[i];
+    }
+    return true;
+}
+
+/* Remembers names that have been checked. */
+static void keep_shape(struct or_shape *shape, const struct or_field *fields, size_t n)
+{
+    size_t used = 0;
+    shape->id = 0;
+    if (n > OR_SHAPE_NAMES) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (fields[i].name.len > OR_SHAPE_BYTES - used) {
+            return;
+        }
+        memcpy(shape->names + used, fields[i].name.data, fields[i].name.len);
+        shape->len[i] = (uint16_t)fields[i].name.len;
+        used += fields[i].name.len;
+    }
+    shape->n = n;
+    shape->id = or_shape_id();
+}
+
+static bool check_fields(struct parse *parse, yyjson_val *object, const struct or_field *fields,
+                         size_t n)
+{
+    yyjson_val *key = object + 1;
+    for (size_t i = 0; i < n; i++) {
+        if (!check_string(parse, key, "a name")) {
+            return false;
+        }
+        key = end_of(key + 1);
+    }
+    if (!check_names(parse, object)) {
+        return false;
+    }
+    keep_shape(&parse->json->shape, fields, n);
+    return true;
+}
+
 static bool read_fields(struct parse *parse, yyjson_val *object)
 {
     size_t n = unsafe_yyjson_get_len(object);
@@ -428,13 +487,18 @@ static bool read_fields(struct parse *parse, yyjson_val *object)
     for (size_t i = 0; i < n; i++) {
         fields[i].name = string_of(key);
         fields[i].at = (uint32_t)offset_of(parse, fields[i].name.data);
-        if (!check_string(parse, key, "a name") || !read_value(parse, key + 1, &fields[i])) {
+        if (!read_value(parse, key + 1, &fields[i])) {
             return false;
         }
         key = end_of(key + 1);
     }
-    *parse->item = (struct or_item){.kind = OR_ITEM_RECORD, .fields = fields, .n_fields = n};
-    return check_names(parse, object);
+    struct or_shape *shape = &parse->json->shape;
+    if (!is_of_shape(shape, fields, n) && !check_fields(parse, object, fields, n)) {
+        return false;
+    }
+    *parse->item = (struct or_item){
+        .kind = OR_ITEM_RECORD, .fields = fields, .n_fields = n, .shape = shape->id};
+    return true;
 }
 
 /* The parser ran out of what a record may use, or the system out of memory. */
@@ -519,6 +583,7 @@ enum onerow_status or_input_parse_json(struct onerow_span text, struct or_arena 
     }
     enum onerow_status status = or_json_parse(&json, text, arena, item);
     or_json_finish(&json);
+    item->shape = 0; /* nobody will meet it again */
     item->line = 1;
     return status;
 }

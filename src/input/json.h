@@ -7,8 +7,24 @@
 
 #include "input/input.h"
 
+#define OR_SHAPE_NAMES 16U   /* objects of more fields have no shape */
+#define OR_SHAPE_BYTES 1024U /* and those whose names are longer, all together */
+
+/* The names of the last object that passed the checks: records mostly look alike, and the next one
+ * need not be checked again. */
+struct or_shape {
+    uint64_t id; /* 0: none */
+    size_t n;
+    uint16_t len[OR_SHAPE_NAMES];
+    char names[OR_SHAPE_BYTES]; /* one behind the other */
+};
+
+/* A number that no shape in this process has had. */
+uint64_t or_shape_id(void);
+
 /* What a parser keeps between records: its working memory. */
 struct or_json {
+    struct or_shape shape;
     char *block; /* owned */
     size_t used;
     bool exhausted;          /* a record asked for more than there may be */
