@@ -139,6 +139,8 @@ enum onerow_guarantee {
     ONEROW_DURABLE = 1 << 2,      /* after commit answers OK the rows survive a crash */
     ONEROW_SEQUENTIAL = 1 << 3,   /* apply takes equal keys in one group, in their order */
     ONEROW_EXCLUSIVE = 1 << 4,    /* between begin and commit nobody else writes */
+    ONEROW_PARALLEL = 1 << 5,     /* several stores opened on one URL add up; else they only wait
+                                     for each other */
 };
 
 struct onerow_store_type;
@@ -146,6 +148,7 @@ struct onerow_store_type;
 /* Base of every adapter's store; its first member. */
 struct onerow_store {
     const struct onerow_store_type *type;
+    uint64_t round_trips; /* counted by the adapter: how often it waited for an answer */
 };
 
 /* Base of every adapter's table; its first member. */
@@ -199,6 +202,13 @@ struct onerow_store_options {
  *   OK          done
  *   REJECTED    (apply, commit) a record made the whole group fail; nothing of the
  *               transaction was kept; the engine rolls back and bisects
+ *   CLASH       (apply, commit) as REJECTED, but what a record met is a row with another key that
+ *               has its value in a second unique column, and that row may be gone in a moment;
+ *               the core tries such a record once more in a new transaction
+ *   RETRY       (apply, commit) the store undid the transaction for a reason that is not in the
+ *               records: a deadlock, a serialization failure, a connection that was lost before
+ *               the commit was sent. Nothing was kept; the core tries again
+ *   INTERRUPTED (begin, apply) *stop was set while waiting; nothing was kept
  *   BUSY        a lock was not had within wait_ms; nothing was kept
  *   FULL, IO, CORRUPT, READONLY, VANISHED, UNAVAILABLE
  *               the store failed; nothing of the transaction was kept
@@ -245,8 +255,25 @@ struct onerow_store_type {
     enum onerow_status (*commit)(struct onerow_store *store, struct onerow_error *error);
     void (*rollback)(struct onerow_store *store); /* after any failure; may be called twice */
 
+    /* After commit answered UNKNOWN, and rollback: what became of that transaction? OK: it was
+     * kept. ABSENT: nothing of it was kept, and nothing will be. UNKNOWN: the store is there but
+     * cannot tell. Others: it could not be asked. Waits at most wait_ms for an answer; *stop as in
+     * begin. NULL: this store never can tell. */
+    enum onerow_status (*resolve)(struct onerow_store *store, const volatile bool *stop,
+                                  struct onerow_error *error);
+
+    /* For records that stay in doubt, outside of any transaction: what does the table hold now?
+     * verdicts[i].outcome: UNCHANGED: a row that equals the record in the record's columns;
+     * UPDATED: a row that differs; REFUSED: no row. Equal keys are looked up one by one. NULL: not
+     * worth a call of its own (the engine then says nothing of the row). */
+    enum onerow_status (*look)(struct onerow_store_table *table,
+                               const struct onerow_record *const *records, size_t n,
+                               struct onerow_verdict *verdicts, struct or_arena *arena,
+                               struct onerow_error *error);
+
     /* The row whose key parts equal those of `key` (only its key values count). OK: *json is the
-     * row as a JSON object and *id its id, both in the arena. ABSENT: none. */
+     * row as a JSON object and *id its id, both in the arena. ABSENT: none. Between begin and
+     * commit it is read in that transaction, and stays as it is until its end. */
     enum onerow_status (*get)(struct onerow_store_table *table, const struct onerow_record *key,
                               struct or_arena *arena, struct onerow_span *json,
                               struct onerow_span *id, struct onerow_error *error);
@@ -257,9 +284,11 @@ struct onerow_store_type {
                                 void *canonical_context, onerow_visit_twins *visit, void *context,
                                 struct onerow_error *error);
 
-    /* The statement for a caller's own transaction (`onerow sql`). */
-    enum onerow_status (*statement)(struct onerow_store_table *table, struct or_buffer *sql,
-                                    struct onerow_error *error);
+    /* The statement for a caller's own transaction (`onerow sql`). `form` is a notation that the
+     * store knows ("psycopg"), or NULL for all that a user of it may want. USAGE: it does not know
+     * that one; the error lists those it knows. */
+    enum onerow_status (*statement)(struct onerow_store_table *table, const char *form,
+                                    struct or_buffer *sql, struct onerow_error *error);
 
     /* For `onerow init`: the `tables:` part of a first configuration, a table for each one of the
      * store (or for `location` alone), with the key that its unique index suggests; two spaces of

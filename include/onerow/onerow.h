@@ -50,7 +50,9 @@ extern "C" {
     X(NOMEM, 13, 69, "out of memory")                                                              \
     X(BUSY, 14, 75, "the database stayed locked by another program")                               \
     X(INTERRUPTED, 15, 75, "interrupted; run again")                                               \
-    X(CONFIG, 16, 78, "the configuration is wrong or unsafe")
+    X(CONFIG, 16, 78, "the configuration is wrong or unsafe")                                      \
+    X(RETRY, 17, 75, "the store undid the transaction; run again")                                 \
+    X(CLASH, 18, 1, "a unique column other than the key has this value already")
 
 enum onerow_status {
 #define ONEROW_STATUS_ENUM(name, code, exit, text) ONEROW_##name = (code),

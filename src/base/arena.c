@@ -32,6 +32,7 @@ static void free_chain(struct or_arena_chunk *chunk)
 void or_arena_finish(struct or_arena *arena)
 {
     free_chain(arena->first);
+    free_chain(arena->taken);
     or_arena_init(arena);
 }
 
@@ -48,8 +49,27 @@ void or_arena_reset(struct or_arena *arena)
         chunk->used = 0;
         link = &chunk->next;
     }
+    free_chain(arena->taken);
+    arena->taken = NULL;
     arena->current = arena->first;
     arena->used = 0;
+}
+
+static void append(struct or_arena_chunk **chain, struct or_arena_chunk *more)
+{
+    while (*chain) {
+        chain = &(*chain)->next;
+    }
+    *chain = more;
+}
+
+void or_arena_absorb(struct or_arena *parent, struct or_arena *child)
+{
+    append(&child->first, child->taken);
+    append(&child->first, parent->taken);
+    parent->taken = child->first;
+    parent->used += child->used;
+    or_arena_init(child);
 }
 
 /* Makes a chunk with room for `size` bytes the current one. */

@@ -18,6 +18,7 @@ struct or_arena_chunk;
 struct or_arena {
     struct or_arena_chunk *first;   /* owned, linked in order of use */
     struct or_arena_chunk *current; /* the chunk being filled, or NULL */
+    struct or_arena_chunk *taken;   /* owned, full: what was another arena's until the next reset */
     size_t used;                    /* bytes handed out since the last reset */
 };
 
@@ -27,6 +28,11 @@ void or_arena_finish(struct or_arena *arena);
 /* Everything handed out becomes invalid. Chunks of the usual size are kept,
  * larger ones go back to the system. */
 void or_arena_reset(struct or_arena *arena);
+
+/* Hands everything of `child` to `parent`: what it gave out stays valid as long as the parent's
+ * own. The child is empty then. At the parent's reset the chunks go back to the system: kept ones
+ * would add up when there is a child in every round. */
+void or_arena_absorb(struct or_arena *parent, struct or_arena *child);
 
 /* `size` bytes, aligned for any object, not cleared; NULL when out of memory. */
 void *or_arena_alloc(struct or_arena *arena, size_t size);

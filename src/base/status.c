@@ -81,7 +81,8 @@ enum onerow_status or_fail(struct onerow_error *error, enum onerow_status status
     return status;
 }
 
-/* How loudly an exit code speaks when several apply. */
+/* How loudly a status speaks when several apply: by its exit code, and among those of one code,
+ * what ends a batch or leaves a doubt before what concerns single records and leaves none. */
 static int rank(enum onerow_status status)
 {
     static const int order[] = {0, 1, 64, 65, 75, 69, 78};
@@ -92,7 +93,8 @@ static int rank(enum onerow_status status)
             at = i;
         }
     }
-    return at;
+    bool louder = status == ONEROW_UNKNOWN || status == ONEROW_BUSY || status == ONEROW_INTERRUPTED;
+    return 2 * at + louder;
 }
 
 enum onerow_status or_status_worse(enum onerow_status a, enum onerow_status b)

@@ -13,7 +13,8 @@
 __attribute__((format(printf, 3, 4))) enum onerow_status
 or_fail(struct onerow_error *error, enum onerow_status status, const char *format, ...);
 
-/* The one of two statuses that decides the exit code: 78 > 69 > 75 > 65 > 64 > 1 > 0. */
+/* The one of two statuses that decides the exit code: 78 > 69 > 75 > 65 > 64 > 1 > 0. UNKNOWN goes
+ * before the others of its code, BUSY and INTERRUPTED before RETRY; else the first one stays. */
 enum onerow_status or_status_worse(enum onerow_status a, enum onerow_status b);
 
 #endif

@@ -219,6 +219,22 @@ static void print_balance(const struct put *put, FILE *out)
             count(put, ONEROW_REFUSED), count(put, ONEROW_IN_DOUBT));
 }
 
+/* How the writing went, for who tunes or watches it. */
+static void add_measures(const struct or_run_stats *stats, struct or_buffer *json)
+{
+    or_buffer_printf(json,
+                     "\"batches\":%llu,\"slowest_batch_ms\":%.3f,\"transactions\":%llu,"
+                     "\"retries\":%llu,\"bisects\":%llu,\"round_trips\":%llu,"
+                     "\"connections\":%llu,\"latency_us\":{\"p50\":%llu,\"p90\":%llu,"
+                     "\"p99\":%llu,\"max\":%llu},",
+                     (unsigned long long)stats->batches, (double)stats->slowest_us / 1000,
+                     (unsigned long long)stats->transactions, (unsigned long long)stats->retries,
+                     (unsigned long long)stats->bisects, (unsigned long long)stats->round_trips,
+                     (unsigned long long)stats->connections, (unsigned long long)stats->latency.p50,
+                     (unsigned long long)stats->latency.p90, (unsigned long long)stats->latency.p99,
+                     (unsigned long long)stats->latency.max);
+}
+
 static void print_json(const struct put *put, enum onerow_status status,
                        const struct onerow_error *error, FILE *out)
 {
@@ -228,16 +244,19 @@ static void print_json(const struct put *put, enum onerow_status status,
     or_buffer_printf(&json,
                      "{\"read\":%llu,\"created\":%llu,\"updated\":%llu,\"unchanged\":%llu,"
                      "\"rejected\":%llu,\"unknown\":%llu,\"folded\":%llu,\"dead_letters\":%llu,"
-                     "\"unkept\":%llu,\"batches\":%llu,\"slowest_batch_ms\":%.3f,\"seconds\":%.3f,"
-                     "\"last_line\":%llu,\"dry_run\":%s,\"status\":\"%s\",\"exit\":%d,\"error\":",
+                     "\"unkept\":%llu,",
                      (unsigned long long)stats->read, count(put, ONEROW_CREATED),
                      count(put, ONEROW_UPDATED), count(put, ONEROW_UNCHANGED),
                      count(put, ONEROW_REFUSED), count(put, ONEROW_IN_DOUBT),
                      (unsigned long long)stats->folded, (unsigned long long)stats->letters,
-                     (unsigned long long)stats->unkept, (unsigned long long)stats->batches,
-                     (double)stats->slowest_us / 1000, seconds_since(&put->start),
-                     (unsigned long long)stats->last_line, put->run.dry_run ? "true" : "false",
-                     onerow_status_name(status), onerow_status_exit(status));
+                     (unsigned long long)stats->unkept);
+    add_measures(stats, &json);
+    or_buffer_printf(&json,
+                     "\"seconds\":%.3f,\"last_line\":%llu,\"dry_run\":%s,\"status\":\"%s\","
+                     "\"exit\":%d,\"error\":",
+                     seconds_since(&put->start), (unsigned long long)stats->last_line,
+                     put->run.dry_run ? "true" : "false", onerow_status_name(status),
+                     onerow_status_exit(status));
     if (error->text[0]) {
         or_buffer_json(&json, or_span(error->text));
     } else {

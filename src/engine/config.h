@@ -16,9 +16,15 @@ struct or_place {
     unsigned column;
 };
 
+/* Connections of one table to its store, where several add up. Two fill two processors with what
+ * there is to do on both sides (measured); more mostly hold more connections. */
+#define OR_CONNECTIONS     2U
+#define OR_CONNECTIONS_MAX 16U
+
 struct or_config_store {
     const char *name;
-    const char *url; /* with ${VAR} replaced */
+    const char *url;      /* with ${VAR} replaced */
+    unsigned connections; /* at most; 0: OR_CONNECTIONS */
     struct or_place place;
 };
 

@@ -90,6 +90,11 @@ ONEROW_CHECKED enum onerow_status or_value_check(const struct or_site *site,
 ONEROW_CHECKED enum onerow_status or_value_url(const struct or_site *site,
                                                const struct or_text *text, const char **url);
 
+/* A number from 1 to `max`. */
+ONEROW_CHECKED enum onerow_status or_value_count(const struct or_site *site,
+                                                 const struct or_text *text, unsigned max,
+                                                 unsigned *count);
+
 /* The name of a key's column: no expression. Always CONFIG, for an expression is unsafe. */
 ONEROW_CHECKED enum onerow_status or_value_key_column(const struct or_site *site,
                                                       const struct or_text *text);

@@ -632,6 +632,21 @@ enum onerow_status or_value_type(const struct or_site *site, const struct or_tex
     return *type == ONEROW_TYPE_UNKNOWN ? fail_type(site, text) : ONEROW_OK;
 }
 
+enum onerow_status or_value_count(const struct or_site *site, const struct or_text *text,
+                                  unsigned max, unsigned *count)
+{
+    *count = 0;
+    bool digits = text->value.len > 0 && text->value.len < 9; /* more would not fit */
+    for (size_t i = 0; digits && i < text->value.len; i++) {
+        digits = text->value.data[i] >= '0' && text->value.data[i] <= '9';
+        *count = *count * 10 + (unsigned)(text->value.data[i] - '0');
+    }
+    return digits && *count >= 1 && *count <= max
+               ? ONEROW_OK
+               : or_site_fail(site, "\"%s\" is not a number from 1 to %u; write one",
+                              OR_SHOW(text->raw), max);
+}
+
 bool or_key_has(const struct onerow_table_spec *spec, const char *column)
 {
     for (size_t i = 0; i < spec->n_key; i++) {

@@ -381,9 +381,22 @@ static enum onerow_status take_url(struct walk *walk, const struct entry *entry,
     return status == ONEROW_OK ? or_value_url(&site, &text, &store->url) : status;
 }
 
+static enum onerow_status take_connections(struct walk *walk, const struct entry *entry,
+                                           void *object)
+{
+    struct or_config_store *store = object;
+    struct or_site site = value_site(walk, entry);
+    struct or_text text = {0};
+    enum onerow_status status = take_text(walk, entry, &text);
+    return status == ONEROW_OK
+               ? or_value_count(&site, &text, OR_CONNECTIONS_MAX, &store->connections)
+               : status;
+}
+
 static const char *const STORE_LATER[] = {"token", "windows", "coordinator", NULL};
 static const struct rule STORE_RULES[] = {
     {"url", take_url, "url: \"sqlite:PATH\""},
+    {"connections", take_connections, NULL},
 };
 static const struct kind STORE = {"{ url: \"sqlite:PATH\" }", STORE_RULES,
                                   sizeof STORE_RULES / sizeof *STORE_RULES, STORE_LATER};

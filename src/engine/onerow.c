@@ -168,12 +168,12 @@ static enum onerow_status read_all(struct putting *putting, const struct onerow_
 static enum onerow_status summary(const struct putting *putting, size_t n,
                                   enum onerow_status status, struct onerow_error *error)
 {
-    if (status != ONEROW_OK && status != ONEROW_REJECTED) {
+    if (status != ONEROW_OK && status != ONEROW_REJECTED && status != ONEROW_UNKNOWN) {
         return status;
     }
     for (size_t i = 0; i < n; i++) {
         const struct or_entry *entry = &putting->entries[i];
-        if (entry->outcome == ONEROW_REFUSED) {
+        if (entry->outcome == ONEROW_REFUSED || entry->outcome == ONEROW_IN_DOUBT) {
             return or_fail(error, ONEROW_LEFT, "record %zu: %s", i, entry->reason);
         }
     }
@@ -226,7 +226,9 @@ enum onerow_status onerow_put(struct onerow_table *handle, struct onerow_span js
 {
     enum onerow_status status = onerow_put_many(handle, &json, 1, result, error);
     if (status == ONEROW_LEFT) {
-        return or_fail(error, ONEROW_REJECTED, "%s", result->reason ? result->reason : "rejected");
+        status = result->outcome == ONEROW_IN_DOUBT ? ONEROW_UNKNOWN : ONEROW_REJECTED;
+        return or_fail(error, status, "%s",
+                       result->reason ? result->reason : onerow_status_text(status));
     }
     return status;
 }

@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -40,8 +39,9 @@ struct run {
     struct or_letter_box *box; /* NULL until the first letter */
     int results;               /* -1: none */
     struct or_buffer lines;
-    enum onerow_status status;  /* worst so far */
-    struct onerow_error *error; /* of the failure that decided it */
+    struct or_drive_stats drive; /* of all batches */
+    enum onerow_status status;   /* worst so far */
+    struct onerow_error *error;  /* of the failure that decided it */
 };
 
 static void note_failure(struct run *run, enum onerow_status status,
@@ -364,19 +364,12 @@ static void keep_letters(struct run *run, struct or_batch *batch, bool look)
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000U + (uint64_t)now.tv_nsec / 1000U;
-}
-
 static void write_batch(struct run *run, struct or_batch *batch)
 {
-    struct or_drive_options options = {.dry_run = run->options->dry_run,
-                                       .stop = run->options->stop};
+    struct or_drive_options options = {
+        .dry_run = run->options->dry_run, .stop = run->options->stop, .stats = &run->drive};
     struct onerow_error error = {0};
-    uint64_t start = now_us();
+    uint64_t start = or_latency_now();
     enum onerow_status status = ONEROW_OK;
     if (batch->n_sorted) {
         status = or_put_batch(batch->sorted, batch->n_sorted, &options, &batch->arena, &error);
@@ -385,7 +378,7 @@ static void write_batch(struct run *run, struct or_batch *batch)
     if (status != ONEROW_OK && status != ONEROW_REJECTED) {
         note_failure(run, status, &error);
     }
-    uint64_t spent = now_us() - start;
+    uint64_t spent = or_latency_now() - start;
     run->stats->write_us += spent;
     run->stats->slowest_us = spent > run->stats->slowest_us ? spent : run->stats->slowest_us;
 }
@@ -415,7 +408,8 @@ static bool failed(const struct run *run)
 /* Whether the store can still be asked what rows it has: not while it is locked, gone or broken. */
 static bool readable(const struct run *run)
 {
-    return !failed(run) || run->status == ONEROW_FULL || run->status == ONEROW_READONLY;
+    return !failed(run) || run->status == ONEROW_FULL || run->status == ONEROW_READONLY ||
+           run->status == ONEROW_RETRY;
 }
 
 /* True when another batch is to be taken. */
@@ -469,8 +463,22 @@ static enum onerow_status run_batches(struct run *run, struct onerow_error *erro
     return ONEROW_OK;
 }
 
+static void fill_stats(const struct run *run)
+{
+    struct or_run_stats *stats = run->stats;
+    stats->transactions = run->drive.transactions;
+    stats->retries = run->drive.retries;
+    stats->bisects = run->drive.bisects;
+    stats->latency = or_latency_summarise(&run->drive.latency);
+    for (size_t i = 0; i < run->n_tables; i++) {
+        stats->round_trips += or_table_round_trips(run->tables[i]);
+        stats->connections += 1 + run->tables[i]->n_others;
+    }
+}
+
 static void finish(struct run *run)
 {
+    fill_stats(run);
     for (size_t i = 0; i < run->n_tables; i++) {
         or_table_close(run->tables[i]);
     }

@@ -6,6 +6,7 @@
 #define OR_ENGINE_PUT_RUN_H
 
 #include "engine/config.h"
+#include "engine/latency.h"
 #include "input/input.h"
 
 struct or_run_stats {
@@ -20,9 +21,15 @@ struct or_run_stats {
     const char *input;     /* the input it came from */
     uint64_t bytes_read;   /* of the present input, as stored; for a progress bar */
     uint64_t bytes_total;
-    uint64_t write_us;      /* time spent in the store, microseconds */
-    uint64_t slowest_us;    /* the slowest batch */
-    char letters_path[512]; /* the dead letters' file, when there is one */
+    uint64_t write_us;     /* time spent in the store, microseconds */
+    uint64_t slowest_us;   /* the slowest batch */
+    uint64_t transactions; /* sent to be committed */
+    uint64_t retries;      /* transactions that were tried once more */
+    uint64_t bisects;      /* transactions that were halved */
+    uint64_t round_trips;  /* waits for an answer, as the stores count them; at the end */
+    uint64_t connections;  /* to stores, of all tables; at the end */
+    struct or_latency_summary latency; /* of transactions; at the end */
+    char letters_path[512];            /* the dead letters' file, when there is one */
 };
 
 struct or_run_options {

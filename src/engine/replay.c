@@ -240,12 +240,20 @@ static void guard_before(void *context, struct or_table *table, const struct one
     or_row_state(table, record, guard->replay->now);
 }
 
+/* A row that is there is locked by reading it; where others write at the same time, one that was
+ * not there may appear before the write. */
+static bool appeared_meanwhile(const struct guard *guard, const struct onerow_verdict *verdict)
+{
+    return verdict->outcome == ONEROW_UPDATED && same(guard->replay->now, OR_SPAN("absent"));
+}
+
 static enum onerow_status guard_after(void *context, const struct onerow_verdict *verdict,
                                       struct onerow_error *error)
 {
     struct guard *guard = context;
     if (verdict->outcome == ONEROW_UNCHANGED || verdict->outcome == ONEROW_REFUSED ||
-        as_it_was(guard->replay, guard->key)) {
+        (appeared_meanwhile(guard, verdict) ? guard->replay->options->force
+                                            : as_it_was(guard->replay, guard->key))) {
         return ONEROW_OK;
     }
     guard->changed = true;

@@ -91,6 +91,21 @@ static enum onerow_status look(struct or_table *table, struct onerow_error *erro
     return or_table_index(table) ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 
+static enum onerow_status open_store(struct or_table *table, const struct or_table_options *options,
+                                     struct onerow_error *error)
+{
+    const struct or_config_store *store = table->config->store;
+    table->opened_with =
+        (struct onerow_store_options){.url = store->url,
+                                      .wait_ms = options->wait_ms ? options->wait_ms : OR_WAIT_MS,
+                                      .read_only = options->read_only,
+                                      .may_create = options->may_create,
+                                      .leave_as_is = options->leave_as_is,
+                                      .stop = options->stop};
+    table->connections = store->connections ? store->connections : OR_CONNECTIONS;
+    return or_store_open(store->url, &table->opened_with, &table->store, error);
+}
+
 enum onerow_status or_table_open(const struct or_config_table *config,
                                  const struct or_table_options *options, struct or_table **out,
                                  struct onerow_error *error)
@@ -104,12 +119,7 @@ enum onerow_status or_table_open(const struct or_config_table *config,
     table->spec = config->spec;
     table->spec.compare_order = or_order_compare;
     table->spec.want_ids = options->want_ids;
-    struct onerow_store_options store = {.wait_ms = options->wait_ms,
-                                         .read_only = options->read_only,
-                                         .may_create = options->may_create,
-                                         .leave_as_is = options->leave_as_is,
-                                         .stop = options->stop};
-    enum onerow_status status = or_store_open(config->store->url, &store, &table->store, error);
+    enum onerow_status status = open_store(table, options, error);
     if (status == ONEROW_OK) {
         status = look(table, error);
     }
@@ -132,12 +142,68 @@ void or_table_close(struct or_table *table)
     if (!table) {
         return;
     }
+    while (table->n_others) {
+        or_table_close(table->others[--table->n_others]);
+    }
     if (table->store) {
         table->store->type->table_close(table->table);
         table->store->type->close(table->store);
     }
     or_table_unindex(table);
     free(table);
+}
+
+/* ---- further connections --------------------------------------------------------------- */
+
+/* Records name columns by number, so the table must still be what it was when it was opened. */
+static bool same_shape(const struct onerow_store_table *a, const struct onerow_store_table *b,
+                       size_t n_key)
+{
+    bool same = a->n_columns == b->n_columns && a->guarantees == b->guarantees;
+    for (size_t i = 0; same && i < a->n_columns; i++) {
+        same = strcmp(a->columns[i].name, b->columns[i].name) == 0;
+    }
+    for (size_t k = 0; same && k < n_key; k++) {
+        same = a->key[k] == b->key[k] && a->key_types[k] == b->key_types[k];
+    }
+    return same;
+}
+
+static bool open_other(const struct or_table *table, struct or_table *other)
+{
+    const struct onerow_store_type *type = table->store->type;
+    struct onerow_store_options options = table->opened_with;
+    struct onerow_error error = {0};
+    options.may_create = false;
+    other->config = table->config;
+    other->spec = table->spec;
+    return type->open(&options, &other->store, &error) == ONEROW_OK &&
+           type->table_open(other->store, &other->spec, &other->table, &error) == ONEROW_OK &&
+           same_shape(table->table, other->table, table->spec.n_key);
+}
+
+bool or_table_widen(struct or_table *table)
+{
+    unsigned n = table->n_others;
+    bool wanted =
+        table->opened_with.url && n + 1 < table->connections && n < OR_CONNECTIONS_MAX - 1;
+    struct or_table *other = wanted ? calloc(1, sizeof *other) : NULL;
+    if (!other || !open_other(table, other)) {
+        or_table_close(other);
+        table->connections = n + 1;
+        return false;
+    }
+    table->others[table->n_others++] = other;
+    return true;
+}
+
+uint64_t or_table_round_trips(const struct or_table *table)
+{
+    uint64_t sum = table->store->round_trips;
+    for (unsigned i = 0; i < table->n_others; i++) {
+        sum += table->others[i]->store->round_trips;
+    }
+    return sum;
 }
 
 enum onerow_status or_table_create(struct or_table *table, const struct onerow_new_column *columns,

@@ -31,6 +31,11 @@ struct or_table {
     struct or_layout layout;
     struct or_buffer key; /* the binder's: the canonical key at hand */
     unsigned number;      /* in the order of opening, within one run */
+    struct onerow_store_options
+        opened_with;      /* for further connections; url NULL: none can be made */
+    unsigned connections; /* at most, this one included; 0 as 1 */
+    struct or_table *others[OR_CONNECTIONS_MAX - 1]; /* further connections; owned */
+    unsigned n_others;
 };
 
 struct or_table_options {
@@ -49,6 +54,14 @@ ONEROW_CHECKED enum onerow_status or_table_open(const struct or_config_table *co
                                                 struct or_table **table,
                                                 struct onerow_error *error);
 void or_table_close(struct or_table *table); /* NULL is accepted */
+
+/* Opens one connection more: the same table on a store of its own, in others[n_others++]. It is for
+ * writing alone; records are bound to the table itself. False: there is none more to be had, and
+ * table->connections says so from now on. */
+ONEROW_CHECKED bool or_table_widen(struct or_table *table);
+
+/* How often all its connections have waited for an answer. */
+uint64_t or_table_round_trips(const struct or_table *table);
 
 /* Makes the missing table (or finds that somebody else just did) and looks at it. *sql (may be
  * NULL) is the statement that made it, the caller's (free); NULL when it was there. */
