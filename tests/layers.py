@@ -36,7 +36,7 @@ INSTRUMENTS = re.compile(r"__(asan|ubsan|tsan|lsan|sanitizer|gcov|llvm)_|__sanit
 SYMBOLS = {
     "base": ({"base"}, [LIBC, r"SHA256_"]),
     "core": ({"core", "base"}, [PURE]),
-    "store": ({"store", "base"}, [LIBC, r"sqlite3_"]),
+    "store": ({"store", "base"}, [LIBC, r"sqlite3_", r"PQ", r"yyjson_"]),
     "input": ({"input", "base"}, [LIBC, r"yyjson_", r"csv_", r"inflate", r"ZSTD_"]),
     "engine": ({"engine", "store", "input", "core", "base"}, [LIBC, r"yyjson_", r"yaml_"]),
 }
@@ -199,7 +199,7 @@ PLANTED = {
     "core": ["time(0)", "malloc(1)", "printf(\"x\")", "getrandom(0, 0, 0)", "or_table_open(0)",
              "or_store_type_of(0)", "or_input_next(0)", "or_nobody_has_this(0)"],
     "base": ["or_key_part(0)", "or_drive_put(0)", "sqlite3_open(0)"],
-    "store": ["or_put_step(0)", "or_table_open(0)", "yyjson_read_opts(0)", "or_input_next(0)"],
+    "store": ["or_put_step(0)", "or_table_open(0)", "yaml_parser_load(0)", "or_input_next(0)"],
     "input": ["or_entry_bind(0)", "or_key_part(0)", "sqlite3_open(0)"],
 }
 

@@ -17,6 +17,7 @@ struct look {
     struct or_cli cli;
     int argc;
     char **argv;
+    const char *form; /* --for of sql */
     enum onerow_status worst;
     struct onerow_error worst_error;
 };
@@ -24,7 +25,10 @@ struct look {
 static error_t parse(int key, char *value, struct argp_state *state)
 {
     struct look *look = state->input;
-    (void)value;
+    if (key == 'f') {
+        look->form = value;
+        return 0;
+    }
     if (key != ARGP_KEY_ARGS) {
         return ARGP_ERR_UNKNOWN;
     }
@@ -69,11 +73,12 @@ static enum onerow_status each_table(struct look *look, look_at *visit, struct o
     return look->worst;
 }
 
-static int run_look(int argc, char **argv, const char *arguments, const char *doc, look_at *visit)
+static int run_look(int argc, char **argv, const struct argp_option *own, const char *arguments,
+                    const char *doc, look_at *visit)
 {
     struct look look = {0};
     struct onerow_error error = {0};
-    or_cli_parse(argc, argv, NULL, parse, arguments, doc, &look);
+    or_cli_parse(argc, argv, own, parse, arguments, doc, &look);
     enum onerow_status status = or_cli_load(&look.cli, &error);
     if (status == ONEROW_OK) {
         status = each_table(&look, visit, &error);
@@ -169,7 +174,7 @@ static enum onerow_status audit_table(struct look *look, const struct or_config_
 
 static int run_audit(int argc, char **argv)
 {
-    return run_look(argc, argv, "[TABLE…]",
+    return run_look(argc, argv, NULL, "[TABLE…]",
                     "Lists the keys that more than one row carries, by the same rule as put. Exit "
                     "code 1: there are some.",
                     audit_table);
@@ -241,7 +246,7 @@ static enum onerow_status check_table(struct look *look, const struct or_config_
 
 static int run_check(int argc, char **argv)
 {
-    return run_look(argc, argv, "[TABLE…]",
+    return run_look(argc, argv, NULL, "[TABLE…]",
                     "Reads the configuration, connects to everything and says what each table is "
                     "promised, or why it is refused and what to run.",
                     check_table);
@@ -257,7 +262,7 @@ static enum onerow_status print_statement(struct look *look, const struct or_con
     or_buffer_init(&sql);
     enum onerow_status status = open_to_read(look, config, &table, error);
     if (status == ONEROW_OK) {
-        status = table->store->type->statement(table->table, &sql, error);
+        status = table->store->type->statement(table->table, look->form, &sql, error);
     }
     if (status == ONEROW_OK && look->cli.json) {
         struct or_buffer json;
@@ -273,9 +278,14 @@ static enum onerow_status print_statement(struct look *look, const struct or_con
     return status;
 }
 
+static const struct argp_option sql_options[] = {
+    {"for", 'f', "FORM", 0, "only one form of it: psql, sqlalchemy or psycopg (PostgreSQL)", 0},
+    {0},
+};
+
 static int run_sql(int argc, char **argv)
 {
-    return run_look(argc, argv, "[TABLE…]",
+    return run_look(argc, argv, sql_options, "[TABLE…]",
                     "Prints the upsert statement of a table, for use inside your own transaction.",
                     print_statement);
 }

@@ -4,10 +4,12 @@
 #include <string.h>
 
 extern const struct onerow_store_type or_store_memory;
+extern const struct onerow_store_type or_store_postgres;
 extern const struct onerow_store_type or_store_sqlite;
 
 const struct onerow_store_type *const or_store_types[] = {
     &or_store_sqlite,
+    &or_store_postgres,
     &or_store_memory,
     NULL,
 };

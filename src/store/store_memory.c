@@ -545,10 +545,11 @@ static enum onerow_status memory_audit(struct onerow_store_table *table,
     return ONEROW_OK;
 }
 
-static enum onerow_status memory_statement(struct onerow_store_table *table, struct or_buffer *sql,
-                                           struct onerow_error *error)
+static enum onerow_status memory_statement(struct onerow_store_table *table, const char *form,
+                                           struct or_buffer *sql, struct onerow_error *error)
 {
     (void)table;
+    (void)form;
     (void)sql;
     return or_fail(error, ONEROW_CONFIG, "memory: speaks no SQL; use a sqlite: store");
 }

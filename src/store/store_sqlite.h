@@ -178,8 +178,8 @@ enum onerow_status or_sqlite_apply(struct onerow_store_table *table,
 enum onerow_status or_sqlite_get(struct onerow_store_table *table, const struct onerow_record *key,
                                  struct or_arena *arena, struct onerow_span *json,
                                  struct onerow_span *id, struct onerow_error *error);
-enum onerow_status or_sqlite_statement(struct onerow_store_table *table, struct or_buffer *sql,
-                                       struct onerow_error *error);
+enum onerow_status or_sqlite_statement(struct onerow_store_table *table, const char *form,
+                                       struct or_buffer *sql, struct onerow_error *error);
 
 /* ---- store_sqlite_audit.c ---------------------------------------------------- */
 

@@ -740,10 +740,14 @@ static void add_public_assignments(struct or_buffer *sql, const struct or_sqlite
     }
 }
 
-enum onerow_status or_sqlite_statement(struct onerow_store_table *base, struct or_buffer *sql,
-                                       struct onerow_error *error)
+enum onerow_status or_sqlite_statement(struct onerow_store_table *base, const char *form,
+                                       struct or_buffer *sql, struct onerow_error *error)
 {
     const struct or_sqlite_table *table = or_sqlite_table_of(base);
+    if (form && strcmp(form, "sqlite") != 0) {
+        return or_fail(error, ONEROW_USAGE, "--for %s: a sqlite: store knows one form, sqlite",
+                       form);
+    }
     if (!(base->guarantees & ONEROW_ENFORCED)) {
         return or_fail(error, ONEROW_CONFIG,
                        "table \"%s\": there is no single statement for it while nothing enforces "
