@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
-.PHONY: all setup demo test bench fuzz install format lint clean
+.PHONY: all setup demo demo-postgres test bench bench-postgres fuzz install format lint clean
 
 all: build/build.ninja
 	@ninja -C build --quiet
@@ -18,11 +18,17 @@ build/build.ninja: | setup
 demo: setup all
 	@demo/run
 
+demo-postgres: setup all
+	@demo/postgres
+
 test: setup all
 	@tests/run
 
 bench: setup all
 	@bench/run
+
+bench-postgres: setup all
+	@bench/postgres/run
 
 fuzz: setup
 	@fuzz/run

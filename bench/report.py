@@ -44,6 +44,7 @@ FIGURES = {
               "Python `json.loads`, `hashlib`", "MB/s", "+18"),
 }
 BAR_HEIGHT, BAR_GAP, LEFT, SCALE_WIDTH, RIGHT = 18, 14, 300, 400, 180
+PART = "\n## PostgreSQL\n"  # begins what bench/postgres/run writes
 LONGEST = 4  # goals that a bar can show; a longer one is cut off there
 
 
@@ -160,22 +161,22 @@ for bulk and parsing
 
 # ---- notes --------------------------------------------------------------------------------------
 
-def notes():
-    """{figure: text} from bench/notes.md."""
+def notes(path):
+    """{figure: text} from a file of notes."""
     try:
-        with open("bench/notes.md", encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             parts = re.split(r"^## +(\S+) *$", file.read(), flags=re.MULTILINE)
     except FileNotFoundError:
         return {}
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2])}
 
 
-def explanations(rows):
-    known = notes()
+def explanations(rows, path="bench/notes.md", heading="##"):
+    known = notes(path)
     missed = [row for row in rows if row.kind and not row.reached()]
     if not missed:
         return ""
-    text = "\n## Goals that are not reached\n"
+    text = f"\n{heading} Goals that are not reached\n"
     for row in missed:
         text += f"\n**{row.what}.** {known.get(row.name, 'Not explained yet.')}\n"
     return text
@@ -230,26 +231,26 @@ SHORT = {
 }
 
 
-def bar(row, top):
+def bar(row, top, short):
     escape = xml.sax.saxutils.escape
     width = min(row.progress(), LONGEST) / LONGEST * SCALE_WIDTH
     colour = "#3a7d5d" if row.reached() else "#c2703d"
     middle = top + BAR_HEIGHT - 5
     more = " →" if row.progress() > LONGEST else ""
     value = f"{number(row.value)}{row.unit}{more} (goal {row.goal_text()})"
-    return (f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end">{escape(SHORT[row.name])}'
+    return (f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end">{escape(short[row.name])}'
             f'</text>\n<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" '
             f'fill="{colour}"/>\n'
             f'<text x="{LEFT + width + 8:.1f}" y="{middle}">{escape(value)}</text>\n')
 
 
-def svg(rows):
+def svg(rows, short):
     rows = [row for row in rows if row.kind]
     step = BAR_HEIGHT + BAR_GAP
     height = 60 + step * len(rows)
     width = LEFT + SCALE_WIDTH + RIGHT
     line = LEFT + SCALE_WIDTH / LONGEST
-    bars = "".join(bar(row, 50 + step * at) for at, row in enumerate(rows))
+    bars = "".join(bar(row, 50 + step * at, short) for at, row in enumerate(rows))
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" \
 width="{width}" height="{height}" font-family="sans-serif" font-size="13" fill="#222">
 <rect width="100%" height="100%" fill="#fff"/>
@@ -259,10 +260,26 @@ width="{width}" height="{height}" font-family="sans-serif" font-size="13" fill="
 """
 
 
+def write_part(folder, text, part):
+    """Writes the first part of BENCHMARKS.md, or the one under the heading PART; the other one,
+    which was measured by another run, stays as it is."""
+    path = os.path.join(folder, "BENCHMARKS.md")
+    before = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            before = file.read()
+    first, heading, second = before.partition(PART)
+    if part == PART:
+        text = (first.rstrip() or "# Benchmarks") + "\n" + PART + text
+    else:
+        text = text.rstrip() + "\n" + heading + second
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def write(folder, series, memory, bench, rounds, commit_name):
     rows = [compared(name, series[name], bench) for name in FIGURES]
     rows.append(of_memory(memory))
-    with open(os.path.join(folder, "BENCHMARKS.md"), "w", encoding="utf-8") as file:
-        file.write(markdown(rows, rounds, bench, commit_name))
+    write_part(folder, markdown(rows, rounds, bench, commit_name), None)
     with open(os.path.join(folder, "benchmarks.svg"), "w", encoding="utf-8") as file:
-        file.write(svg(rows))
+        file.write(svg(rows, SHORT))

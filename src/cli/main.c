@@ -12,8 +12,8 @@
 #include "store/store.h"
 
 static const struct or_command *const commands[] = {
-    &or_cmd_put,   &or_cmd_ensure, &or_cmd_get,  &or_cmd_audit,
-    &or_cmd_check, &or_cmd_sql,    &or_cmd_init, &or_cmd_dlq,
+    &or_cmd_put, &or_cmd_ensure, &or_cmd_get, &or_cmd_audit, &or_cmd_check,
+    &or_cmd_sql, &or_cmd_init,   &or_cmd_dlq, &or_cmd_bench,
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -30,7 +30,7 @@ static void print_help(FILE *out)
     }
     fputs("\nStores:\n", out);
     for (size_t i = 0; or_store_types[i]; i++) {
-        fprintf(out, "  %-12s %s\n", or_store_types[i]->url, or_store_types[i]->summary);
+        fprintf(out, "  %-25s %s\n", or_store_types[i]->url, or_store_types[i]->summary);
     }
     fputs("\nonerow COMMAND --help tells a command's options; onerow --version the version.\n"
           "Exit codes: 0 done; 1 done, but something is left (rejected, unknown, duplicates,\n"

@@ -23,6 +23,8 @@ struct line {
 struct or_batcher {
     struct or_batch_options options;
     size_t records;
+    size_t limit; /* of the next batch: the first ones are smaller, so that the store is not idle
+                     while the first 40,000 are being read */
     struct or_batch batches[BATCHES];
     pthread_t reader;
     bool reading; /* the thread exists */
@@ -366,9 +368,10 @@ static void fill(struct or_batcher *batcher, struct or_batch *batch)
     batch->n_sorted = 0;
     batch->end = OR_BATCH_MORE;
     batch->status = ONEROW_OK;
-    while (batch->n < batcher->records && batch->arena.used < OR_BATCH_BYTES &&
+    while (batch->n < batcher->limit && batch->arena.used < OR_BATCH_BYTES &&
            fill_step(batcher, batch)) {
     }
+    batcher->limit = batcher->limit < batcher->records / 2 ? batcher->limit * 2 : batcher->records;
     if (batcher->input) {
         or_input_progress(batcher->input, &batch->bytes_read, &batch->bytes_total);
         batch->input = batcher->options.inputs[batcher->at];
@@ -414,6 +417,7 @@ enum onerow_status or_batcher_open(const struct or_batch_options *options, struc
     }
     batcher->options = *options;
     batcher->records = options->records ? options->records : OR_BATCH_RECORDS;
+    batcher->limit = options->records ? options->records : OR_BATCH_FIRST;
     pthread_mutex_init(&batcher->lock, NULL);
     pthread_cond_init(&batcher->moved, NULL);
     or_arena_init(&batcher->fields);

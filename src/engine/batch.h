@@ -12,6 +12,7 @@
 #include "engine/entry.h"
 
 #define OR_BATCH_RECORDS 40000U                /* in one transaction, as a rule */
+#define OR_BATCH_FIRST   5000U                 /* in the first one; each is twice the one before */
 #define OR_BATCH_BYTES   (10U * 1024U * 1024U) /* of records in memory, twice */
 #define OR_BATCH_INPUTS  4096U                 /* files in one run */
 

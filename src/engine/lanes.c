@@ -178,20 +178,21 @@ static void *run_lane(void *context)
 }
 
 /* Signals are for the threads that were there before. */
-static void start_lane(struct lane *lane)
+static bool start_thread(pthread_t *thread, void *(*run)(void *context), void *context)
 {
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    lane->threaded = pthread_create(&lane->thread, NULL, run_lane, lane) == 0;
+    bool started = pthread_create(thread, NULL, run, context) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
 }
 
 static void run_lanes(struct lane *lanes, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
-        start_lane(&lanes[i]);
+        lanes[i].threaded = start_thread(&lanes[i].thread, run_lane, &lanes[i]);
     }
     run_lane(&lanes[0]);
     for (size_t i = 1; i < n; i++) {
@@ -203,17 +204,21 @@ static void run_lanes(struct lane *lanes, size_t n)
     }
 }
 
-/* How many lanes the group is worth and can have. */
-static size_t count_lanes(struct or_table *table, size_t n)
+/* How many lanes the group is worth. */
+static size_t lanes_wanted(const struct or_table *table, size_t n)
 {
     if (!(table->table->guarantees & ONEROW_PARALLEL) || table->spec.store_key_equality) {
         return 1;
     }
-    size_t wanted = n / OR_LANE_RECORDS;
-    while (1 + (size_t)table->n_others < wanted && or_table_widen(table)) {
+    size_t worth = n / OR_LANE_RECORDS;
+    return worth < 1 ? 1 : worth < table->connections ? worth : table->connections;
+}
+
+static void *widen(void *context)
+{
+    while (or_table_widen(context)) {
     }
-    size_t there = 1 + (size_t)table->n_others;
-    return wanted < 1 ? 1 : wanted < there ? wanted : there;
+    return NULL;
 }
 
 static size_t lane_of(const struct or_entry *entry, size_t n_lanes)
@@ -263,11 +268,10 @@ static enum onerow_status join_lanes(struct lane *lanes, size_t n,
 }
 
 static enum onerow_status put_lanes(struct or_table *table, struct or_entry **entries, size_t n,
-                                    const struct or_drive_options *options, struct or_arena *arena,
-                                    struct onerow_error *error)
+                                    size_t n_lanes, const struct or_drive_options *options,
+                                    struct or_arena *arena, struct onerow_error *error)
 {
     struct parts parts;
-    size_t n_lanes = count_lanes(table, n);
     struct lane *lanes = n_lanes > 1 && split_lanes(&parts, entries, n, n_lanes, arena)
                              ? make_lanes(table, &parts, n_lanes, options, arena)
                              : NULL;
@@ -278,11 +282,21 @@ static enum onerow_status put_lanes(struct or_table *table, struct or_entry **en
     return join_lanes(lanes, n_lanes, options, arena, error);
 }
 
+/* Connections that are missing are opened while this group is written through those that there are;
+ * the next one has them. */
 enum onerow_status or_lanes_put(struct or_table *table, struct or_entry **entries, size_t n,
                                 const struct or_drive_options *options, struct or_arena *arena,
                                 struct onerow_error *error)
 {
-    enum onerow_status status = put_lanes(table, entries, n, options, arena, error);
+    pthread_t widener;
+    size_t wanted = lanes_wanted(table, n);
+    size_t there = 1 + (size_t)table->n_others;
+    bool widening = wanted > there && start_thread(&widener, widen, table);
+    enum onerow_status status =
+        put_lanes(table, entries, n, wanted < there ? wanted : there, options, arena, error);
+    if (widening) {
+        pthread_join(widener, NULL);
+    }
     or_drive_fold(table, entries, n, arena);
     return status;
 }

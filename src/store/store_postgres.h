@@ -180,13 +180,6 @@ enum onerow_status or_postgres_table_create(struct onerow_store *store,
 void or_postgres_quote(struct or_buffer *sql, const char *name);
 /* A string literal: in single quotes, those inside doubled; E'' where there is a backslash. */
 void or_postgres_literal(struct or_buffer *sql, const char *text);
-/* The parts of a location as SQL reads them: items, app.items, "App"."Items" (unquoted parts are
- * folded to lower case unless a table of the very spelling exists). *schema is NULL when the
- * location names none: the search path decides. In the arena. */
-ONEROW_CHECKED enum onerow_status or_postgres_locate(const char *location, struct or_arena *arena,
-                                                     const char **schema, const char **name,
-                                                     struct onerow_error *error);
-
 /* ---- values (store_postgres_value.c) ----------------------------------------------------------
  */
 

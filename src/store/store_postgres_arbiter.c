@@ -386,26 +386,31 @@ static void add_create_index(struct or_buffer *sql, const struct or_postgres_loo
     or_buffer_text(sql, table->nulls_equal ? " NULLS NOT DISTINCT" : "");
 }
 
-/* The statement after which the index nearest to the key, or a new one, keeps it. */
+/* The statement after which the index nearest to the key, or a new one, keeps it. A new one is a
+ * constraint where inference would take along what must not be the arbiter. */
 static void add_statement(struct or_buffer *sql, const struct or_postgres_look *look,
-                          const struct index *index)
+                          const struct choice *choice, const struct index *index)
 {
     const struct or_postgres_table *table = look->table;
+    const char *unique = table->nulls_equal ? "UNIQUE NULLS NOT DISTINCT" : "UNIQUE";
     bool mine = index && index->matches && index->agrees && !index_field(index, IDX_WHERE);
     bool valid = mine && index_flag(index, IDX_VALID);
     const char *constraint = mine ? index_field(index, IDX_CONSTRAINT) : NULL;
     if (mine && !valid && !table->partitioned && nulls_fit(look, index)) {
         or_buffer_printf(sql, "REINDEX INDEX CONCURRENTLY %s", index_field(index, IDX_QUOTED));
-    } else if (valid && constraint && !index_flag(index, IDX_IMMEDIATE)) {
+        return;
+    }
+    if (valid && constraint && !index_flag(index, IDX_IMMEDIATE)) {
+        bool primary = *index_field(index, IDX_KIND) == 'p';
         or_buffer_printf(sql, "ALTER TABLE %s DROP CONSTRAINT %s, ADD CONSTRAINT %s %s ",
-                         table->quoted, constraint, constraint,
-                         *index_field(index, IDX_KIND) == 'p' ? "PRIMARY KEY"
-                         : table->nulls_equal                 ? "UNIQUE NULLS NOT DISTINCT"
-                                                              : "UNIQUE");
-        add_key_columns(sql, table);
+                         table->quoted, constraint, constraint, primary ? "PRIMARY KEY" : unique);
+    } else if (choice->obstacle) {
+        or_buffer_printf(sql, "ALTER TABLE %s ADD %s ", table->quoted, unique);
     } else {
         add_create_index(sql, look);
+        return;
     }
+    add_key_columns(sql, table);
 }
 
 /* The column by which the table is partitioned and that the key lacks; "" for an expression, NULL
@@ -525,7 +530,7 @@ static enum onerow_status refuse_unenforced(struct or_postgres_look *look,
     } else if (table->partitioned) {
         add_partition_index(&why, look);
     }
-    add_statement(&sql, look, index);
+    add_statement(&sql, look, choice, index);
     bool weaker = !table->partitioned && !table->spec.store_key_equality;
     enum onerow_status status = or_fail(
         look->error, ONEROW_CONFIG,

@@ -19,7 +19,7 @@
 #include "base/text.h"
 #include "store/store_postgres_write.h"
 
-#define SAMPLE      400U
+#define SAMPLE      128U
 #define COPY_CHUNK  (64U * 1024U)
 #define COPY_MISSES 8U /* runs without a COPY after one that failed */
 

@@ -56,7 +56,7 @@ static const char *fold(struct or_arena *arena, struct onerow_span text)
         char c = copy.data[i];
         folded[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     }
-    return folded;
+    return copy.data ? folded : NULL;
 }
 
 /* Reads one part of a location, quoted or plain; the rest, or NULL when it is no part. */
@@ -307,7 +307,10 @@ static enum onerow_status make_missing(struct make *make, const struct onerow_ne
     if (status != ONEROW_OK || there) {
         return status;
     }
-    status = make->schema ? check_names(make, columns, n) : no_schema(make);
+    if (!make->schema) {
+        return no_schema(make);
+    }
+    status = check_names(make, columns, n);
     if (status != ONEROW_OK) {
         return status;
     }

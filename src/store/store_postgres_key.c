@@ -112,8 +112,10 @@ static const char *remedy(struct or_postgres_look *look, size_t column, enum one
     }
     or_buffer_printf(&text, "run: ALTER TABLE %s ALTER COLUMN ", look->table->quoted);
     or_postgres_quote(&text, shown->name);
-    or_buffer_printf(&text, " TYPE %s",
-                     is_float(look, column) ? "NUMERIC" : or_postgres_declare(type));
+    enum onerow_type meant = is_float(look, column)     ? ONEROW_TYPE_DECIMAL
+                             : type == ONEROW_TYPE_JSON ? ONEROW_TYPE_TEXT
+                                                        : type;
+    or_buffer_printf(&text, " TYPE %s", or_postgres_declare(meant));
     if (type == ONEROW_TYPE_TEXT && !look->detail[column].deterministic) {
         or_buffer_text(&text, " COLLATE \"C\"");
     }

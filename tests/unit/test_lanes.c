@@ -437,6 +437,14 @@ static size_t stores_that_wrote(void)
     return n;
 }
 
+/* Has all connections opened beforehand, as after a first batch. */
+static void open_wide(void)
+{
+    open_table();
+    while (or_table_widen(table)) {
+    }
+}
+
 static void add_some(size_t n, unsigned sets)
 {
     while (n_entries < n) {
@@ -455,7 +463,7 @@ static void everything_is_as_if_written_one_by_one(void **state)
         for (unsigned i = 0; i < 5 && round % 3 == 0; i++) {
             world.bad[dice() % KEYS] = true;
         }
-        open_table();
+        open_wide();
         add_some(1 + dice() % ENTRIES, round % 4 ? 8 : 1);
         enum onerow_status status = put_all(NULL);
         assert_true(status == ONEROW_OK || status == ONEROW_REJECTED);
@@ -473,7 +481,7 @@ static void everything_is_as_if_written_one_by_one(void **state)
 static void transactions_hold_one_column_set(void **state)
 {
     (void)state;
-    open_table();
+    open_wide();
     for (unsigned key = 0; key < KEYS; key++) { /* each once, so that no order forbids it */
         add((key * 7) % KEYS, key % 8, 1);
     }
@@ -551,8 +559,8 @@ static void a_small_batch_stays_on_one_connection(void **state)
 static void too_many_connections_are_only_fewer(void **state)
 {
     (void)state;
-    open_table();
     world.limit = 2;
+    open_wide();
     add_some(3000, 1);
     assert_int_equal(put_all(NULL), ONEROW_OK);
     assert_as_one_by_one();
@@ -561,6 +569,18 @@ static void too_many_connections_are_only_fewer(void **state)
     world.limit = STORES; /* it is not asked for again */
     assert_false(or_table_widen(table));
     assert_int_equal(world.opened, 2);
+}
+
+/* The first group does not wait for them. */
+static void connections_are_opened_meanwhile(void **state)
+{
+    (void)state;
+    open_table();
+    add_some(3000, 1);
+    assert_int_equal(put_all(NULL), ONEROW_OK);
+    assert_as_one_by_one();
+    assert_int_equal(stores_that_wrote(), 1);
+    assert_int_equal(table->n_others, 3);
 }
 
 static void a_table_that_changed_gets_no_lane(void **state)
@@ -580,7 +600,7 @@ static void a_table_that_changed_gets_no_lane(void **state)
 static void one_lane_fails_and_the_others_finish(void **state)
 {
     (void)state;
-    open_table();
+    open_wide();
     world.commits[1] = ONEROW_UNAVAILABLE;
     add_some(3000, 8);
     assert_int_equal(put_all(NULL), ONEROW_UNAVAILABLE);
@@ -959,6 +979,7 @@ int main(void)
         ON_THE_STORE(the_stores_equality_keeps_all_together),
         ON_THE_STORE(a_dry_run_writes_nothing),
         ON_THE_STORE(a_small_batch_stays_on_one_connection),
+        ON_THE_STORE(connections_are_opened_meanwhile),
         ON_THE_STORE(too_many_connections_are_only_fewer),
         ON_THE_STORE(a_table_that_changed_gets_no_lane),
         ON_THE_STORE(one_lane_fails_and_the_others_finish),
