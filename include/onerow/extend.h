@@ -220,7 +220,7 @@ struct onerow_store_type {
     const char *name;           /* "sqlite" */
     const char *summary;        /* one line for --help */
     const char *url;            /* "sqlite:PATH" for --help */
-    const char *const *schemes; /* URL beginnings up to and with the colon, NULL-terminated */
+    const char *const *schemes; /* URL beginnings, "sqlite:", NULL-terminated */
 
     enum onerow_status (*open)(const struct onerow_store_options *options,
                                struct onerow_store **store, struct onerow_error *error);

@@ -15,18 +15,20 @@
  *   known. When the answer to COMMIT is lost, pg_xact_status tells what became of it, and
  *   is believed only under the same incarnation, read after it: a server that crashed
  *   hands out the same ids again, and would speak of somebody else's transaction.
- *   Asking for the id assigns one, so that the commit writes and flushes a record even
- *   where no row was changed. That is wanted: an "unchanged" may have been read from a
- *   commit that is not on disk yet.
+ *   An id alone does not make the commit flush: PostgreSQL waits for its log only where
+ *   the transaction wrote to it before. Changing or locking a row does; merely reading one
+ *   does not, and what was read may come from a commit that is not on disk yet.
  * - UNKNOWN comes from commit alone: COMMIT may have been sent, and no answer says that it
  *   failed. FATAL is no such answer: a backend that is terminated while it waits for a
  *   standby has committed already.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,7 +41,7 @@
 #define TICK_MS     50  /* between looks at the stop flag */
 #define NAP_MIN_MS  20U /* before another try to connect, or another look at a transaction */
 #define NAP_MAX_MS  1000U
-#define CANCEL_MS   5000U  /* for the answer to a cancellation */
+#define CANCEL_MS   5000U  /* for the answer to a cancellation, or to COMMIT after a stop */
 #define GRACE_MS    10000U /* beyond wait_ms, within which the server itself gives up a lock */
 
 extern const struct onerow_store_type or_store_postgres;
@@ -126,6 +128,15 @@ static void add_field(struct or_buffer *text, const char *name, const char *valu
     }
 }
 
+/* Another status for an error that has its text. */
+static enum onerow_status rename_failure(struct onerow_error *error, enum onerow_status status)
+{
+    if (error) {
+        error->status = status;
+    }
+    return status;
+}
+
 static enum onerow_status lost(struct or_postgres_store *store, const char *doing,
                                struct onerow_error *error)
 {
@@ -157,6 +168,7 @@ enum onerow_status or_postgres_fail(struct or_postgres_store *store, const PGres
     }
     if (strcmp(code, "57014") == 0 && stopped(store)) {
         status = ONEROW_INTERRUPTED;
+        advice = NULL;
     }
     struct or_buffer text;
     or_buffer_init(&text);
@@ -183,54 +195,107 @@ static void cancel(struct or_postgres_store *store)
     }
 }
 
-/* Waits until the socket can be read, or, while something is left to send, written. `patient`: the
- * stop flag is not looked at. */
-static enum onerow_status wait_socket(struct or_postgres_store *store, bool patient,
+/* How long an answer is waited for. */
+struct patience {
+    uint64_t limit_ms;
+    bool finish; /* COMMIT and ROLLBACK are not cancelled: a stop only shortens the wait */
+};
+
+/* The server gives up a lock after wait_ms by itself, and says so. */
+static struct patience for_statement(const struct or_postgres_store *store)
+{
+    return (struct patience){.limit_ms = store->wait_ms + GRACE_MS};
+}
+
+static struct patience for_commit(const struct or_postgres_store *store)
+{
+    uint64_t limit = store->wait_ms > CANCEL_MS ? store->wait_ms : CANCEL_MS;
+    return (struct patience){.limit_ms = limit, .finish = true};
+}
+
+static enum onerow_status silent(struct or_postgres_store *store, uint64_t waited_ms,
+                                 struct onerow_error *error)
+{
+    enum onerow_status status =
+        store->stage == OR_POSTGRES_IDLE ? ONEROW_UNAVAILABLE : ONEROW_RETRY;
+    disconnect(store);
+    return or_fail(error, status,
+                   "%s: no answer for %llu s\n  see what the server is busy with: SELECT * FROM "
+                   "pg_stat_activity",
+                   store->shown, (unsigned long long)(waited_ms / 1000U));
+}
+
+static enum onerow_status give_up(struct or_postgres_store *store, bool finish, uint64_t waited_ms,
+                                  struct onerow_error *error)
+{
+    if (finish) {
+        return silent(store, waited_ms, error);
+    }
+    disconnect(store);
+    return or_fail(error, ONEROW_INTERRUPTED, "interrupted while waiting for %s", store->shown);
+}
+
+/* Sends and reads once, after at most a tick. *moved: something came in, or could go out. What TLS
+ * has decrypted already poll() does not see, so that every tick reads. */
+static enum onerow_status exchange(struct or_postgres_store *store, bool *moved,
+                                   struct onerow_error *error)
+{
+    int left = PQflush(store->conn);
+    if (left < 0) {
+        return lost(store, "sending", error);
+    }
+    bool busy = PQisBusy(store->conn);
+    struct pollfd socket = {.fd = PQsocket(store->conn),
+                            .events = (short)(POLLIN | (left ? POLLOUT : 0))};
+    int ready = poll(&socket, 1, TICK_MS);
+    if (ready < 0 && errno != EINTR) {
+        return lost(store, "waiting", error);
+    }
+    if (!PQconsumeInput(store->conn)) {
+        return lost(store, "receiving", error);
+    }
+    *moved = ready > 0 || (busy && !PQisBusy(store->conn));
+    return ONEROW_OK;
+}
+
+/* Waits until the socket can be read, or, while something is left to send, written. */
+static enum onerow_status wait_socket(struct or_postgres_store *store, struct patience patience,
                                       struct onerow_error *error)
 {
-    uint64_t deadline = now_ms() + store->wait_ms + GRACE_MS;
-    uint64_t cancelled = 0;
+    uint64_t start = now_ms();
+    uint64_t stopped_at = 0;
     for (;;) {
-        int left = PQflush(store->conn);
-        if (left < 0) {
-            return lost(store, "sending", error);
-        }
-        struct pollfd socket = {.fd = PQsocket(store->conn),
-                                .events = (short)(POLLIN | (left ? POLLOUT : 0))};
-        int ready = poll(&socket, 1, TICK_MS);
-        if (ready < 0 && errno != EINTR) {
-            return lost(store, "waiting", error);
-        }
-        if (ready > 0) {
-            return PQconsumeInput(store->conn) ? ONEROW_OK : lost(store, "receiving", error);
+        bool moved = false;
+        enum onerow_status status = exchange(store, &moved, error);
+        if (status != ONEROW_OK || moved) {
+            return status;
         }
         uint64_t now = now_ms();
-        if (!patient && !cancelled && stopped(store)) {
-            cancel(store);
-            cancelled = now;
+        if (!stopped_at && stopped(store)) {
+            stopped_at = now;
+            if (!patience.finish) {
+                cancel(store);
+            }
         }
-        if (cancelled && now - cancelled > CANCEL_MS) {
-            disconnect(store);
-            return or_fail(error, ONEROW_INTERRUPTED, "interrupted while waiting for %s",
-                           store->shown);
+        if (stopped_at && now - stopped_at > CANCEL_MS) {
+            return give_up(store, patience.finish, now - start, error);
         }
-        if (now > deadline) {
-            enum onerow_status status = lost(store, "no answer", error);
-            return status;
+        if (now - start > patience.limit_ms) {
+            return silent(store, now - start, error);
         }
     }
 }
 
 enum onerow_status or_postgres_wait(struct or_postgres_store *store, struct onerow_error *error)
 {
-    return wait_socket(store, false, error);
+    return wait_socket(store, for_statement(store), error);
 }
 
 enum onerow_status or_postgres_flush(struct or_postgres_store *store, struct onerow_error *error)
 {
     int left = 0;
     while ((left = PQflush(store->conn)) > 0) {
-        enum onerow_status status = wait_socket(store, false, error);
+        enum onerow_status status = or_postgres_wait(store, error);
         if (status != ONEROW_OK) {
             return status;
         }
@@ -238,12 +303,12 @@ enum onerow_status or_postgres_flush(struct or_postgres_store *store, struct one
     return left == 0 ? ONEROW_OK : lost(store, "sending", error);
 }
 
-static enum onerow_status next_result(struct or_postgres_store *store, bool patient,
+static enum onerow_status next_result(struct or_postgres_store *store, struct patience patience,
                                       PGresult **result, struct onerow_error *error)
 {
     *result = NULL;
     while (PQisBusy(store->conn)) {
-        enum onerow_status status = wait_socket(store, patient, error);
+        enum onerow_status status = wait_socket(store, patience, error);
         if (status != ONEROW_OK) {
             return status;
         }
@@ -255,7 +320,7 @@ static enum onerow_status next_result(struct or_postgres_store *store, bool pati
 enum onerow_status or_postgres_next(struct or_postgres_store *store, PGresult **result,
                                     struct onerow_error *error)
 {
-    enum onerow_status status = next_result(store, false, result, error);
+    enum onerow_status status = next_result(store, for_statement(store), result, error);
     if (status == ONEROW_OK && PQstatus(store->conn) == CONNECTION_BAD) {
         PQclear(*result);
         *result = NULL;
@@ -273,35 +338,139 @@ static void ignore_notice(void *context, const PGresult *result)
     (void)result;
 }
 
-/* One try. False: *text says why not; *starting: the server is there, but not ready. */
-static bool connect_once(struct or_postgres_store *store, struct or_buffer *text, bool *starting)
+/* connect_timeout, which libpq leaves to those who poll; 0: none. */
+static uint64_t host_limit_ms(PGconn *conn)
 {
-    uint64_t deadline = now_ms() + store->wait_ms;
+    long seconds = 0;
+    PQconninfoOption *options = PQconninfo(conn);
+    for (PQconninfoOption *option = options; option && option->keyword; option++) {
+        if (strcmp(option->keyword, "connect_timeout") == 0 && option->val) {
+            seconds = strtol(option->val, NULL, 10);
+        }
+    }
+    PQconninfoFree(options);
+    return seconds > 0 ? (uint64_t)seconds * 1000U : 0;
+}
+
+/* Until there is a connection, or none is to be had. A host that keeps silent for connect_timeout
+ * is hung up on; libpq then goes on with the next one, where there is one. */
+static PostgresPollingStatusType poll_connection(struct or_postgres_store *store, bool *was_silent)
+{
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
-    or_buffer_clear(text);
-    *starting = false;
+    uint64_t limit = host_limit_ms(store->conn);
+    uint64_t since = now_ms();
+    while (PQstatus(store->conn) != CONNECTION_BAD && next != PGRES_POLLING_OK &&
+           next != PGRES_POLLING_FAILED && !stopped(store)) {
+        struct pollfd socket = {.fd = PQsocket(store->conn),
+                                .events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        if (limit && now_ms() - since > limit) {
+            shutdown(socket.fd, SHUT_RDWR);
+            *was_silent = true;
+        }
+        if (poll(&socket, 1, TICK_MS) > 0) {
+            next = PQconnectPoll(store->conn);
+            since = now_ms();
+        }
+    }
+    return next;
+}
+
+#define SQLSTATE_LEN 5U
+
+/* Where libpq's verbose "FATAL:  57P03: the database …" has its code; NULL: nowhere. */
+static const char *find_code(const char *line)
+{
+    static const char characters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *at = strstr(line, ":  ");
+    while (at && (strspn(at + 3, characters) != SQLSTATE_LEN || at[3 + SQLSTATE_LEN] != ':')) {
+        at = strstr(at + 1, ":  ");
+    }
+    return at ? at + 3 : NULL;
+}
+
+/* libpq's verbose message for a person: without the code, which goes to `code` ("": the server said
+ * none), and without the place in the server's source. */
+static void take_message(struct or_buffer *text, const char *message, char code[SQLSTATE_LEN + 1])
+{
+    static const char place[] = "LOCATION:";
+    *code = '\0';
+    for (const char *line = message; *line;) {
+        size_t len = strcspn(line, "\n");
+        const char *at = find_code(line);
+        bool within = at && at < line + len;
+        if (within) {
+            memcpy(code, at, SQLSTATE_LEN);
+            code[SQLSTATE_LEN] = '\0';
+            or_buffer_add(text, line, (size_t)(at - line));
+            at += SQLSTATE_LEN + 2;
+            or_buffer_add(text, at, (size_t)(line + len - at));
+        } else if (strncmp(line, place, strlen(place)) != 0) {
+            or_buffer_add(text, line, len);
+        }
+        line += len + (line[len] == '\n');
+        or_buffer_text(text, *line && strncmp(line, place, strlen(place)) != 0 ? "\n" : "");
+    }
+}
+
+static void add_advice(struct or_buffer *text, PGconn *conn, const char *code)
+{
+    const char *host = PQhost(conn) && *PQhost(conn) ? PQhost(conn) : "localhost";
+    const char *port = PQport(conn) && *PQport(conn) ? PQport(conn) : "5432";
+    if (strncmp(code, "28", 2) == 0 || PQconnectionNeedsPassword(conn)) {
+        or_buffer_text(text,
+                       "\n  see to the user's name, to the password (~/.pgpass, PGPASSWORD or "
+                       "${VARIABLE} in the URL) and to the server's pg_hba.conf");
+    } else if (strcmp(code, "3D000") == 0) {
+        or_buffer_printf(text, "\n  make it: createdb -h %s -p %s %s", host, port, PQdb(conn));
+    } else if (strcmp(code, "53300") == 0) {
+        or_buffer_text(text, "\n  raise max_connections, or put a pooler such as pgbouncer before "
+                             "the server");
+    } else {
+        or_buffer_printf(text, "\n  see whether the server is there: pg_isready -h %s -p %s", host,
+                         port);
+    }
+}
+
+/* Whether time may help: the server is starting; or, where it was there before, it does not answer
+ * or has no place. */
+static bool may_pass(const char *code, bool again)
+{
+    return strcmp(code, "57P03") == 0 ||
+           (again && (!*code || strncmp(code, "57P", 3) == 0 || strncmp(code, "08", 2) == 0 ||
+                      strcmp(code, "53300") == 0));
+}
+
+/* One try. *wait: another one may do better. */
+static enum onerow_status connect_once(struct or_postgres_store *store, bool again, bool *wait,
+                                       struct onerow_error *error)
+{
+    char code[SQLSTATE_LEN + 1];
+    bool was_silent = false;
+    struct or_buffer text;
+    *wait = false;
     disconnect(store);
     store->conn = PQconnectStart(store->conninfo);
     if (!store->conn) {
-        or_buffer_text(text, "out of memory");
-        return false;
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
     }
     PQsetErrorVerbosity(store->conn, PQERRORS_VERBOSE); /* for the SQLSTATE */
-    while (PQstatus(store->conn) != CONNECTION_BAD && next != PGRES_POLLING_OK &&
-           next != PGRES_POLLING_FAILED && !stopped(store) && now_ms() < deadline) {
-        struct pollfd socket = {.fd = PQsocket(store->conn),
-                                .events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-        if (poll(&socket, 1, TICK_MS) > 0) {
-            next = PQconnectPoll(store->conn);
-        }
+    if (poll_connection(store, &was_silent) == PGRES_POLLING_OK) {
+        return ONEROW_OK;
     }
-    if (next == PGRES_POLLING_OK) {
-        return true;
+    if (stopped(store)) {
+        disconnect(store);
+        return or_fail(error, ONEROW_INTERRUPTED, "interrupted while connecting to %s",
+                       store->shown);
     }
-    add_message(text, PQerrorMessage(store->conn));
-    *starting = strstr(or_buffer_cstr(text), "57P03") != NULL;
+    or_buffer_init(&text);
+    take_message(&text, PQerrorMessage(store->conn), code);
+    or_buffer_text(&text, was_silent ? "\n  no answer within connect_timeout" : "");
+    add_advice(&text, store->conn, code);
+    *wait = may_pass(code, again);
+    or_fail(error, ONEROW_UNAVAILABLE, "%s: %s", store->shown, or_buffer_cstr(&text));
+    or_buffer_finish(&text);
     disconnect(store);
-    return false;
+    return ONEROW_UNAVAILABLE;
 }
 
 /* Sleeps a while that grows and that nobody shares; false when it is time to give up. */
@@ -334,23 +503,30 @@ static enum onerow_status greet(struct or_postgres_store *store, struct onerow_e
                        "which tells what became of a lost COMMIT)",
                        store->shown, store->version / 10000, store->version % 10000);
     }
-    const char *standby = PQparameterStatus(store->conn, "in_hot_standby");
-    if (!store->read_only && standby && strcmp(standby, "on") == 0) {
-        return or_fail(
-            error, ONEROW_READONLY,
-            "%s: is a standby, which cannot be written\n  name the primary, or all hosts "
-            "and target_session_attrs=read-write",
-            store->shown);
-    }
     PGresult *result = NULL;
     enum onerow_status status = or_postgres_ask(
         store,
-        "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AND "
+        "SELECT pg_catalog.pg_is_in_recovery(), "
+        "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AND "
         "pg_catalog.has_function_privilege('pg_catalog.pg_control_checkpoint()', 'EXECUTE')",
         NULL, 0, &result, error);
-    store->may_identify = status == ONEROW_OK && PQgetvalue(result, 0, 0)[0] == 't';
+    bool standby = status == ONEROW_OK && PQgetvalue(result, 0, 0)[0] == 't';
+    store->may_identify = status == ONEROW_OK && PQgetvalue(result, 0, 1)[0] == 't';
     PQclear(result);
+    if (standby && !store->read_only) {
+        status = or_fail(error, ONEROW_READONLY,
+                         "%s: is a standby, which cannot be written\n  name the primary, or all "
+                         "hosts and target_session_attrs=read-write",
+                         store->shown);
+    }
     return status;
+}
+
+/* What a server that is on its way back says: behind a pooler, it is the first question that fails
+ * and not the connection; and a standby may be about to be promoted. */
+static bool may_come_back(enum onerow_status status)
+{
+    return status == ONEROW_UNAVAILABLE || status == ONEROW_RETRY || status == ONEROW_READONLY;
 }
 
 /* A first connection that fails is told at once, unless the server is starting; one that was there
@@ -361,36 +537,45 @@ static enum onerow_status connect_patiently(struct or_postgres_store *store,
     uint64_t deadline = now_ms() + store->wait_ms;
     unsigned length = NAP_MIN_MS;
     bool again = store->connection > 0;
-    bool starting = false;
-    struct or_buffer text;
-    or_buffer_init(&text);
-    bool there = connect_once(store, &text, &starting);
-    while (!there && (again || starting) && nap(store, &length, deadline)) {
-        there = connect_once(store, &text, &starting);
+    for (;;) {
+        bool wait = false;
+        enum onerow_status status = connect_once(store, again, &wait, error);
+        if (status == ONEROW_OK) {
+            status = greet(store, error);
+            wait = again && may_come_back(status);
+        }
+        if (status == ONEROW_OK) {
+            return status;
+        }
+        if (!wait || !nap(store, &length, deadline)) {
+            return status == ONEROW_RETRY ? rename_failure(error, ONEROW_UNAVAILABLE) : status;
+        }
     }
-    enum onerow_status status = ONEROW_OK;
-    if (!there && stopped(store)) {
-        status =
-            or_fail(error, ONEROW_INTERRUPTED, "interrupted while connecting to %s", store->shown);
-    } else if (!there) {
-        status = or_fail(error, ONEROW_UNAVAILABLE, "%s: %s\n  see: psql '%s'", store->shown,
-                         or_buffer_cstr(&text), store->shown);
+}
+
+/* Whether the connection stands, as far as what has arrived tells: a server that went away has said
+ * so, most of the time, and a question that is sent all the same would fail. */
+static bool stands(PGconn *conn)
+{
+    struct pollfd socket = {.fd = PQsocket(conn), .events = POLLIN};
+    if (PQtransactionStatus(conn) != PQTRANS_IDLE) {
+        return PQstatus(conn) == CONNECTION_OK;
     }
-    or_buffer_finish(&text);
-    return status;
+    for (int i = 0; i < 8 && PQstatus(conn) == CONNECTION_OK && poll(&socket, 1, 0) > 0; i++) {
+        PQconsumeInput(conn);
+        PQisBusy(conn); /* takes notices out of the buffer */
+    }
+    return PQstatus(conn) == CONNECTION_OK;
 }
 
 enum onerow_status or_postgres_connect(struct or_postgres_store *store, struct onerow_error *error)
 {
-    if (store->conn && PQstatus(store->conn) == CONNECTION_OK) {
+    if (store->conn && stands(store->conn)) {
         return ONEROW_OK;
     }
     enum or_postgres_stage stage = store->stage;
     store->stage = OR_POSTGRES_IDLE; /* a question of greet's is no part of a transaction */
     enum onerow_status status = connect_patiently(store, error);
-    if (status == ONEROW_OK) {
-        status = greet(store, error);
-    }
     store->stage = stage;
     if (status != ONEROW_OK) {
         disconnect(store);
@@ -406,7 +591,7 @@ enum onerow_status or_postgres_connect(struct or_postgres_store *store, struct o
 #define SETTINGS                                                                                   \
     "SELECT pg_catalog.set_config('TimeZone', 'UTC', true), "                                      \
     "pg_catalog.set_config('DateStyle', 'ISO, MDY', true), "                                       \
-    "pg_catalog.set_config('lock_timeout', '%llu', true), "                                        \
+    "pg_catalog.set_config('lock_timeout', '%d', true), "                                          \
     "CASE WHEN pg_catalog.current_setting('synchronous_commit') = 'off' "                          \
     "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END"
 
@@ -439,7 +624,9 @@ static bool send_statement(struct or_postgres_store *store,
 static bool send_preamble(struct or_postgres_store *store)
 {
     char settings[sizeof SETTINGS + 24];
-    snprintf(settings, sizeof settings, SETTINGS, (unsigned long long)store->wait_ms);
+    /* 0 would stand for "for ever". */
+    int wait_ms = store->wait_ms > INT_MAX ? INT_MAX : store->wait_ms ? (int)store->wait_ms : 1;
+    snprintf(settings, sizeof settings, SETTINGS, wait_ms);
     struct or_postgres_statement begin = {
         .sql = store->read_only ? "BEGIN ISOLATION LEVEL READ COMMITTED"
                                 : "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"};
@@ -476,6 +663,12 @@ static bool is_answer(const PGresult *result)
     return kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK || kind == PGRES_EMPTY_QUERY;
 }
 
+/* No record is to blame for what BEGIN and the settings were refused for. */
+static enum onerow_status judge_preamble(enum onerow_status status, struct onerow_error *error)
+{
+    return status == ONEROW_REJECTED ? rename_failure(error, ONEROW_CONFIG) : status;
+}
+
 /* Takes the answers up to the sync. The first failure decides; what follows it was not executed. */
 static enum onerow_status receive_all(struct or_postgres_store *store,
                                       struct or_postgres_statement *statements, unsigned n,
@@ -490,7 +683,8 @@ static enum onerow_status receive_all(struct or_postgres_store *store,
             return status;
         }
         if (worst == ONEROW_OK && !is_answer(result)) {
-            worst = or_postgres_fail(store, result, "writing", error);
+            worst = or_postgres_fail(store, result, i < before ? "beginning" : "writing", error);
+            worst = i < before ? judge_preamble(worst, error) : worst;
             if (failed) {
                 *failed = i < before ? 0 : i - before;
             }
@@ -554,7 +748,15 @@ enum onerow_status or_postgres_ask(struct or_postgres_store *store, const char *
 {
     PGresult *more = NULL;
     *result = NULL;
-    enum onerow_status status = or_postgres_connect(store, error);
+    enum onerow_status status = ONEROW_OK;
+    if (store->stage == OR_POSTGRES_IDLE) {
+        status = or_postgres_connect(store, error);
+    } else if (store->stage == OR_POSTGRES_WANTED) {
+        status = or_postgres_run(store, NULL, 0, NULL, error); /* BEGIN */
+    } else if (!store->conn) {
+        status =
+            lost(store, "asking", error); /* another connection is no part of the transaction */
+    }
     if (status != ONEROW_OK) {
         return status;
     }
@@ -588,7 +790,8 @@ enum onerow_status or_postgres_ask(struct or_postgres_store *store, const char *
 
 bool or_postgres_needs_identity(const struct or_postgres_store *store)
 {
-    return !*store->xid && (store->stage == OR_POSTGRES_WANTED || store->stage == OR_POSTGRES_OPEN);
+    return !*store->xid && !store->read_only &&
+           (store->stage == OR_POSTGRES_WANTED || store->stage == OR_POSTGRES_OPEN);
 }
 
 const char *or_postgres_identify_sql(const struct or_postgres_store *store)
@@ -631,18 +834,29 @@ static enum onerow_status postgres_begin(struct onerow_store *base, const volati
     return status;
 }
 
+static void undo(struct or_postgres_store *store)
+{
+    PGresult *result = NULL;
+    struct patience patience = {.limit_ms = GRACE_MS, .finish = true};
+    bool undone = false;
+    enum onerow_status status = ONEROW_RETRY;
+    store->base.round_trips++;
+    if (PQsendQueryParams(store->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 0)) {
+        while ((status = next_result(store, patience, &result, NULL)) == ONEROW_OK && result) {
+            undone = PQresultStatus(result) == PGRES_COMMAND_OK;
+            PQclear(result);
+        }
+    }
+    if (status != ONEROW_OK || !undone) {
+        disconnect(store);
+    }
+}
+
 static void postgres_rollback(struct onerow_store *base)
 {
     struct or_postgres_store *store = or_postgres_store_of(base);
-    struct or_postgres_statement undo = {.sql = "ROLLBACK"};
-    struct onerow_error unwanted;
     if (store->stage == OR_POSTGRES_OPEN && store->conn) {
-        const volatile bool never = false;
-        store->stop_now = &never;
-        if (or_postgres_run(store, &undo, 1, NULL, &unwanted) != ONEROW_OK) {
-            disconnect(store);
-        }
-        PQclear(undo.result);
+        undo(store);
     }
     store->stage = OR_POSTGRES_IDLE;
     store->stop_now = NULL;
@@ -664,9 +878,7 @@ static enum onerow_status in_doubt(struct or_postgres_store *store, struct onero
 {
     store->stage = OR_POSTGRES_IN_DOUBT;
     disconnect(store);
-    if (error) {
-        error->status = ONEROW_UNAVAILABLE;
-    }
+    rename_failure(error, ONEROW_UNAVAILABLE);
     return ONEROW_UNKNOWN;
 }
 
@@ -698,6 +910,7 @@ static enum onerow_status postgres_commit(struct onerow_store *base, struct oner
     PGresult *end = NULL;
     if (store->stage == OR_POSTGRES_WANTED) { /* nothing was ever sent */
         store->stage = OR_POSTGRES_IDLE;
+        store->stop_now = NULL;
         return ONEROW_OK;
     }
     if (or_postgres_needs_identity(store)) {
@@ -712,7 +925,7 @@ static enum onerow_status postgres_commit(struct onerow_store *base, struct oner
         lost(store, "committing", error);
         return in_doubt(store, error);
     }
-    enum onerow_status status = next_result(store, true, &result, error);
+    enum onerow_status status = next_result(store, for_commit(store), &result, error);
     if (status == ONEROW_OK && result) {
         status = judge_commit(store, result, error);
     } else {
@@ -722,13 +935,14 @@ static enum onerow_status postgres_commit(struct onerow_store *base, struct oner
         status = in_doubt(store, error);
     }
     PQclear(result);
-    if (store->conn && next_result(store, true, &end, NULL) != ONEROW_OK) {
+    if (store->conn && next_result(store, for_commit(store), &end, NULL) != ONEROW_OK) {
         disconnect(store);
     }
     PQclear(end);
     if (status != ONEROW_UNKNOWN) {
         store->stage = OR_POSTGRES_IDLE;
     }
+    store->stop_now = NULL; /* lent for the transaction */
     return status;
 }
 
@@ -765,44 +979,61 @@ static enum onerow_status ask_status(struct or_postgres_store *store, char statu
     return status;
 }
 
-static enum onerow_status postgres_resolve(struct onerow_store *base, const volatile bool *stop,
-                                           struct onerow_error *error)
+/* ABSENT, OK or UNKNOWN once the transaction has ended; RETRY while it has not. */
+static enum onerow_status judge_status(const char *status_text, bool same,
+                                       struct onerow_error *error)
 {
-    struct or_postgres_store *store = or_postgres_store_of(base);
+    if (!same || !*status_text) {
+        return cannot_tell(error, "the server was restarted, or another one took its place, "
+                                  "while the commit was under way");
+    }
+    if (strcmp(status_text, "in progress") == 0) {
+        return ONEROW_RETRY;
+    }
+    return strcmp(status_text, "committed") == 0 ? ONEROW_OK : ONEROW_ABSENT;
+}
+
+static enum onerow_status resolve(struct or_postgres_store *store, struct onerow_error *error)
+{
     uint64_t deadline = now_ms() + store->wait_ms;
     unsigned length = NAP_MIN_MS;
     char status_text[24];
     bool same = false;
-    store->stage = OR_POSTGRES_IDLE;
-    store->stop_now = stop;
     if (!*store->xid || !store->incarnation.known) {
         enum onerow_status status = or_postgres_connect(store, error);
         return status == ONEROW_OK
-                   ? cannot_tell(error, "this role may not read pg_control_system()")
+                   ? cannot_tell(error,
+                                 "this role may not read pg_control_system()\n  GRANT EXECUTE "
+                                 "ON FUNCTION pg_control_system, pg_control_checkpoint TO it")
                    : status;
     }
     for (;;) {
         enum onerow_status status = ask_status(store, status_text, &same, error);
-        if (status == ONEROW_UNAVAILABLE && nap(store, &length, deadline)) {
-            continue;
-        }
-        if (status != ONEROW_OK) {
+        bool asked = status == ONEROW_OK;
+        status = asked ? judge_status(status_text, same, error) : status;
+        if (status != ONEROW_RETRY && status != ONEROW_UNAVAILABLE) {
             return status;
         }
-        if (!same || !*status_text) {
-            return cannot_tell(error, "the server was restarted, or another one took its place, "
-                                      "while the commit was under way");
+        if (nap(store, &length, deadline)) {
+            continue;
         }
-        if (strcmp(status_text, "committed") == 0) {
-            return ONEROW_OK;
+        if (stopped(store)) {
+            return or_fail(error, ONEROW_INTERRUPTED, "interrupted while asking %s", store->shown);
         }
-        if (strcmp(status_text, "aborted") == 0) {
-            return ONEROW_ABSENT;
-        }
-        if (!nap(store, &length, deadline)) {
-            return cannot_tell(error, "it is still in progress");
-        }
+        return asked ? cannot_tell(error, "it is still in progress")
+                     : rename_failure(error, ONEROW_UNAVAILABLE);
     }
+}
+
+static enum onerow_status postgres_resolve(struct onerow_store *base, const volatile bool *stop,
+                                           struct onerow_error *error)
+{
+    struct or_postgres_store *store = or_postgres_store_of(base);
+    store->stage = OR_POSTGRES_IDLE;
+    store->stop_now = stop;
+    enum onerow_status status = resolve(store, error);
+    store->stop_now = NULL;
+    return status;
 }
 
 /* ---- opening and closing

@@ -138,7 +138,8 @@ enum onerow_status or_postgres_call_make(struct or_postgres_work *work,
                                          const struct or_postgres_group *group,
                                          enum or_postgres_sql kind, struct or_postgres_call *call)
 {
-    unsigned n = kind == OR_SQL_TOUCH ? (unsigned)work->table->spec.n_key : group->shape->n;
+    bool keys = kind == OR_SQL_TOUCH || kind == OR_SQL_LOCK;
+    unsigned n = keys ? (unsigned)work->table->spec.n_key : group->shape->n;
     *call = (struct or_postgres_call){.group = *group, .kind = kind, .n_list = n};
     or_buffer_init(&call->params);
     call->list = or_arena_alloc(work->arena, n * sizeof *call->list);
@@ -543,6 +544,26 @@ static enum onerow_status touch_unchanged(struct or_postgres_work *work,
     return status;
 }
 
+/* Where nothing of a group was written, no row of it need have been locked: one is, so that the
+ * commit waits for whatever the rows that were found came from. */
+static enum onerow_status lock_one(struct or_postgres_work *work,
+                                   const struct or_postgres_group *group)
+{
+    struct or_postgres_group one = {.shape = group->shape, .n = 1};
+    PGresult *result = NULL;
+    for (size_t i = 0; i < group->n; i++) {
+        enum onerow_outcome outcome = work->verdicts[group->rows[i]].outcome;
+        if (outcome == ONEROW_CREATED || outcome == ONEROW_UPDATED) {
+            return ONEROW_OK;
+        }
+        one.rows = outcome == ONEROW_UNCHANGED ? &group->rows[i] : one.rows;
+    }
+    enum onerow_status status =
+        one.rows ? or_postgres_call_run(work, &one, OR_SQL_LOCK, &result) : ONEROW_OK;
+    PQclear(result);
+    return status;
+}
+
 static enum onerow_status judge_group(struct or_postgres_work *work,
                                       const struct or_postgres_group *group)
 {
@@ -552,6 +573,9 @@ static enum onerow_status judge_group(struct or_postgres_work *work,
     }
     if (status == ONEROW_OK) {
         status = judge_missing(work, group);
+    }
+    if (status == ONEROW_OK && (group->shape->lacks || work->table->has_row_triggers)) {
+        status = lock_one(work, group);
     }
     if (status == ONEROW_OK && work->table->spec.touch == ONEROW_TOUCH_WRITE) {
         status = touch_unchanged(work, group);

@@ -10,7 +10,7 @@
  *                    WHERE ROW(t.a)::record *<> ROW(excluded.a)::record
  *                    RETURNING k, t.xmax = 0
  *   UPSERT_FILTERED  … FROM unnest(…) v LEFT JOIN LATERAL (SELECT … FROM tab WHERE k = v.c1
- *                    OFFSET 0) o ON true WHERE o.there IS NULL OR o.differs …
+ *                    OFFSET 0) r ON true WHERE r.wanted IS NOT FALSE OR v.o = 1 …
  *   UPDATE           WITH v AS (…), l AS (SELECT … FOR NO KEY UPDATE OF t) UPDATE … FROM l
  *   LOOK             SELECT … FROM unnest(…) v, LATERAL (SELECT … FROM tab WHERE k = v.c1
  *                    OFFSET 0) r
@@ -270,7 +270,10 @@ static void add_insert(struct or_buffer *sql, const struct or_postgres_table *ta
     add_source(sql, shape->n);
 }
 
-/* Leaves out the records that would change nothing. */
+/* Leaves out the records that would change nothing, but for the first: its row gets locked, which
+ * writes to the log, so that the commit waits until the log is on disk. An equal row may come from
+ * a commit of somebody who does not wait (synchronous_commit = off), and "unchanged" must outlive a
+ * crash, too. A transaction's id alone makes no commit wait. */
 static void add_filter(struct or_buffer *sql, const struct or_postgres_table *table,
                        const struct or_postgres_shape *shape)
 {
@@ -278,7 +281,7 @@ static void add_filter(struct or_buffer *sql, const struct or_postgres_table *ta
     add_condition(sql, table, shape, "t", false);
     or_buffer_printf(sql, " AS wanted FROM %s AS t WHERE ", table->quoted);
     add_match(sql, table, shape, "t");
-    or_buffer_text(sql, " OFFSET 0) AS r ON true\nWHERE r.wanted IS NOT FALSE");
+    or_buffer_text(sql, " OFFSET 0) AS r ON true\nWHERE r.wanted IS NOT FALSE OR v.o = 1");
 }
 
 static void upsert(struct or_buffer *sql, const struct or_postgres_table *table,
@@ -377,6 +380,17 @@ static void touch(struct or_buffer *sql, const struct or_postgres_table *table,
     add_match(sql, table, shape, "t");
 }
 
+/* A lock on one of the rows, for the sake of what it writes to the log (see add_filter). */
+static void lock(struct or_buffer *sql, const struct or_postgres_table *table,
+                 const struct or_postgres_shape *shape)
+{
+    or_buffer_text(sql, "SELECT 1 FROM ");
+    add_source(sql, (unsigned)table->spec.n_key);
+    or_buffer_printf(sql, " JOIN %s AS t ON ", table->quoted);
+    add_match(sql, table, shape, "t");
+    or_buffer_text(sql, " LIMIT 1 FOR KEY SHARE OF t");
+}
+
 static void copy(struct or_buffer *sql, const struct or_postgres_table *table,
                  const struct or_postgres_shape *shape)
 {
@@ -405,6 +419,7 @@ const char *or_postgres_sql_of(const struct or_postgres_table *table,
     case OR_SQL_INSERT: plain_insert(&sql, table, shape); break;
     case OR_SQL_LOOK: look(&sql, table, shape); break;
     case OR_SQL_TOUCH: touch(&sql, table, shape); break;
+    case OR_SQL_LOCK: lock(&sql, table, shape); break;
     case OR_SQL_COPY: copy(&sql, table, shape); break;
     case OR_SQL_KINDS: break;
     }

@@ -19,6 +19,7 @@ enum or_postgres_sql {
     OR_SQL_INSERT,          /* unenforced: the key is locked and no row has it */
     OR_SQL_LOOK,            /* what the rows with these keys hold */
     OR_SQL_TOUCH,           /* sets updated_at of rows that stay as they are; key columns only */
+    OR_SQL_LOCK,            /* locks one of the rows; key columns only */
     OR_SQL_COPY,            /* COPY … FROM STDIN of this set */
     OR_SQL_KINDS,
 };
