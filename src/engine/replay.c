@@ -32,6 +32,7 @@
 /* A table that letters are meant for. */
 struct target {
     char *config, *store, *table, *location, *key_spec, *policy; /* as the letters spell them */
+    char *url; /* of a store without a configuration, with what password can be had; owned */
     struct or_config loaded;
     struct or_config_table meant; /* as loaded, with the store that was meant then */
     struct or_config_store meant_store;
@@ -90,6 +91,7 @@ static void finish_target(struct target *target)
 {
     or_table_close(target->open);
     or_config_finish(&target->loaded);
+    free(target->url);
     free(target->config);
     free(target->store);
     free(target->table);
@@ -125,13 +127,45 @@ static void resolve_store(struct target *target, const struct or_config_table *t
     }
 }
 
+/* The store's URL for --store: a letter holds no password. Where $DATABASE_URL is the same URL with
+ * one, that is meant; else the masked one is left out, and the store looks elsewhere for it (a
+ * password file, the environment). */
+static char *unmasked_store(const char *store)
+{
+    static const char mask[] = ":***@";
+    const char *at = strstr(store, mask);
+    const char *variable = getenv("DATABASE_URL");
+    struct or_buffer url;
+    or_buffer_init(&url);
+    if (at && variable) {
+        or_url_mask(variable, &url);
+    }
+    bool same_store = at && variable && strcmp(or_buffer_cstr(&url), store) == 0;
+    or_buffer_clear(&url);
+    if (same_store) {
+        or_buffer_text(&url, variable);
+    } else if (at) {
+        or_buffer_add(&url, store, (size_t)(at - store));
+        or_buffer_text(&url, at + strlen(mask) - 1);
+    } else {
+        or_buffer_text(&url, store);
+    }
+    char *made = or_buffer_steal(&url);
+    or_buffer_finish(&url);
+    return made;
+}
+
 static enum onerow_status open_target(struct replay *replay, struct target *target,
                                       struct onerow_error *error)
 {
     bool configured = *target->config != '\0';
+    target->url = configured ? NULL : unmasked_store(target->store);
+    if (!configured && !target->url) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
     struct or_config_flags flags = {
         .config = configured ? target->config : NULL,
-        .store = configured ? NULL : target->store,
+        .store = target->url,
         .table = configured ? NULL : target->location,
         .key = configured ? NULL : target->key_spec,
         .on_conflict = configured ? NULL : target->policy,

@@ -84,7 +84,7 @@ static const struct sqlstate sqlstates[] = {
     {"08", ONEROW_RETRY, NULL},
     {"25P", ONEROW_RETRY, NULL}, /* the transaction is gone, by a time-out or an error before */
     {"55P03", ONEROW_BUSY, "somebody holds a lock; see pg_stat_activity, or --wait longer"},
-    {"57014", ONEROW_BUSY, "cancelled, by statement_timeout or by somebody"},
+    {"57014", ONEROW_RETRY, "cancelled, by statement_timeout or by somebody"},
     {"23505", ONEROW_CLASH, NULL},
     {"25006", ONEROW_READONLY,
      "a standby cannot be written; add target_session_attrs=read-write to the URL"},
@@ -104,6 +104,18 @@ static const struct sqlstate sqlstates[] = {
      * records shows itself as each of them being rejected, with this message. */
     {"", ONEROW_REJECTED, NULL},
 };
+
+/* Errors that say that the statement and the table no longer fit, unless a record brought them up:
+ * an input function that looks something up (regclass), one with a grammar of its own (tsquery), or
+ * a trigger that raises what it likes. The parser and the planner point at the statement's text. */
+static bool may_be_a_record(const PGresult *result, const char *code)
+{
+    bool ambiguous = strncmp(code, "42", 2) == 0 || strncmp(code, "0A", 2) == 0 ||
+                     (strncmp(code, "55", 2) == 0 && strcmp(code, "55P03") != 0);
+    bool ours = strcmp(code, "42501") == 0 || strcmp(code, "42P10") == 0 ||
+                PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION) != NULL;
+    return ambiguous && (!ours || PQresultErrorField(result, PG_DIAG_CONTEXT) != NULL);
+}
 
 static const struct sqlstate *meaning_of(const char *code)
 {
@@ -164,6 +176,11 @@ enum onerow_status or_postgres_fail(struct or_postgres_store *store, const PGres
     const char *advice = meaning->advice;
     if (strcmp(code, "42501") == 0 && store->has_row_security) {
         status = ONEROW_REJECTED;
+        advice = NULL;
+    }
+    if (may_be_a_record(result, code)) {
+        status = ONEROW_REJECTED;
+        store->suspect = true;
         advice = NULL;
     }
     if (strcmp(code, "57014") == 0 && stopped(store)) {
@@ -586,12 +603,16 @@ enum onerow_status or_postgres_connect(struct or_postgres_store *store, struct o
 /* ---- statements
  * ------------------------------------------------------------------------------------ */
 
-/* What every transaction begins with. wait_ms bounds the waits for locks; a commit is acknowledged
- * when it is on disk, whatever the default. */
+/* What every transaction begins with. wait_ms bounds the waits for locks, and statements where the
+ * role has no bound of its own: one that nobody waits for any more must not go on and hold its
+ * locks. A commit is acknowledged when it is on disk, whatever the default. */
 #define SETTINGS                                                                                   \
     "SELECT pg_catalog.set_config('TimeZone', 'UTC', true), "                                      \
     "pg_catalog.set_config('DateStyle', 'ISO, MDY', true), "                                       \
     "pg_catalog.set_config('lock_timeout', '%d', true), "                                          \
+    "pg_catalog.set_config('array_nulls', 'on', true), "                                           \
+    "CASE WHEN pg_catalog.current_setting('statement_timeout') = '0' "                             \
+    "THEN pg_catalog.set_config('statement_timeout', '%d', true) END, "                            \
     "CASE WHEN pg_catalog.current_setting('synchronous_commit') = 'off' "                          \
     "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END"
 
@@ -623,10 +644,11 @@ static bool send_statement(struct or_postgres_store *store,
 
 static bool send_preamble(struct or_postgres_store *store)
 {
-    char settings[sizeof SETTINGS + 24];
+    char settings[sizeof SETTINGS + 48];
     /* 0 would stand for "for ever". */
     int wait_ms = store->wait_ms > INT_MAX ? INT_MAX : store->wait_ms ? (int)store->wait_ms : 1;
-    snprintf(settings, sizeof settings, SETTINGS, wait_ms);
+    int longest = wait_ms > INT_MAX - (int)GRACE_MS ? INT_MAX : wait_ms + (int)GRACE_MS;
+    snprintf(settings, sizeof settings, SETTINGS, wait_ms, longest);
     struct or_postgres_statement begin = {
         .sql = store->read_only ? "BEGIN ISOLATION LEVEL READ COMMITTED"
                                 : "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"};
@@ -664,9 +686,14 @@ static bool is_answer(const PGresult *result)
 }
 
 /* No record is to blame for what BEGIN and the settings were refused for. */
-static enum onerow_status judge_preamble(enum onerow_status status, struct onerow_error *error)
+static enum onerow_status judge_preamble(enum onerow_status status, const PGresult *result,
+                                         struct onerow_error *error)
 {
-    return status == ONEROW_REJECTED ? rename_failure(error, ONEROW_CONFIG) : status;
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    bool standby = code && strcmp(code, "0A000") == 0; /* READ WRITE during recovery */
+    return status != ONEROW_REJECTED
+               ? status
+               : rename_failure(error, standby ? ONEROW_READONLY : ONEROW_CONFIG);
 }
 
 /* Takes the answers up to the sync. The first failure decides; what follows it was not executed. */
@@ -684,7 +711,7 @@ static enum onerow_status receive_all(struct or_postgres_store *store,
         }
         if (worst == ONEROW_OK && !is_answer(result)) {
             worst = or_postgres_fail(store, result, i < before ? "beginning" : "writing", error);
-            worst = i < before ? judge_preamble(worst, error) : worst;
+            worst = i < before ? judge_preamble(worst, result, error) : worst;
             if (failed) {
                 *failed = i < before ? 0 : i - before;
             }

@@ -41,6 +41,7 @@ struct or_postgres_store {
     enum or_postgres_stage stage;
     bool may_identify;     /* this role may read what makes the incarnation */
     unsigned connection;   /* counts connections: what is cached by it dies with it */
+    bool suspect;          /* an error may have come from the statement instead of a record */
     bool has_row_security; /* of the running statement's table: what 42501 means */
     struct or_postgres_incarnation incarnation; /* of the running transaction */
     char xid[24]; /* of the running transaction; "" before it is known */
@@ -124,9 +125,14 @@ struct or_postgres_column {
     int32_t typmod;    /* -1: none */
     const char *cast;  /* its type in SQL without a modifier, schema-qualified unless built in:
                           "numeric", "\"app\".\"mood\"", "integer[]" */
-    const char *exact; /* the same with the modifier: "numeric(10,2)" */
-    bool cuts;         /* an explicit cast to `exact` would shorten silently (char(n), bit(n) …),
-                          so that it must not be used to compare */
+    const char *exact; /* the column's own type with the modifier: "numeric(10,2)" */
+    const char *equal; /* the operator of its unique index: "=", or OPERATOR("schema".=) where the
+                          type is none of PostgreSQL's own; "=" of columns outside of the key */
+    const char *at_least; /* likewise ">=", of the order column; NULL: its type has no order */
+    bool has_fields;      /* "interval day", of which `cast` carries the modifier: by it the input
+                             function reads '1' as a day; see or_postgres_cast */
+    bool cuts; /* an explicit cast to `exact` would shorten silently (char(n), bit(n) …),
+                  so that it must not be used to compare */
     bool nullable;
     bool has_default; /* or identity */
     char typtype;     /* pg_type.typtype of base_type: b, e(num), r(ange), m(ultirange), c */
@@ -168,6 +174,9 @@ enum onerow_status or_postgres_table_open(struct onerow_store *store,
                                           struct onerow_store_table **table,
                                           struct onerow_error *error);
 void or_postgres_table_close(struct onerow_store_table *table);
+/* Appends a text (a parameter, a column of text) as the column's input function reads it. */
+void or_postgres_cast(struct or_buffer *sql, const struct or_postgres_column *column,
+                      const char *text);
 enum onerow_status or_postgres_suggest(struct onerow_store *store, const char *name,
                                        const char *location, struct or_buffer *yaml,
                                        struct onerow_error *error);

@@ -30,6 +30,8 @@
 #define CALL_BYTES (256U * 1024U) /* of values in a statement, as a rule */
 #define TRIP_BYTES (768U * 1024U) /* of values in a round trip, as a rule */
 #define TRIP_CALLS 16U
+#define NO_RECORD  UINT32_MAX
+#define LOOKS_MAX  20U /* at rows that keep changing */
 
 const char or_postgres_swallowed[] = "a trigger of the table swallowed it";
 
@@ -342,9 +344,10 @@ uint32_t *or_postgres_select(struct or_postgres_work *work, const struct or_post
     return rows;
 }
 
-/* What a look found of a record that was not written. Different without a reason: left PENDING, a
- * trigger may have swallowed it. */
-static void judge_found(struct or_postgres_work *work, const PGresult *result, int row,
+/* What a look found of a record that was not written. Different without a reason: left PENDING. A
+ * trigger may have swallowed it; or the set lacks a column, and somebody made or changed the row
+ * since: an update locks no row that it does not find. */
+static void judge_found(struct or_postgres_work *work, const PGresult *result, int row, bool lacks,
                         struct onerow_verdict *verdict)
 {
     bool differs = or_postgres_bool(result, row, OR_LOOK_DIFFERS);
@@ -354,7 +357,7 @@ static void judge_found(struct or_postgres_work *work, const PGresult *result, i
         verdict->reason = "kept";
     } else if (differs && older) {
         verdict->reason = "older";
-    } else if (differs && work->table->has_row_triggers) {
+    } else if (differs && (work->table->has_row_triggers || lacks)) {
         verdict->outcome = ONEROW_PENDING;
         return;
     }
@@ -400,7 +403,8 @@ static enum onerow_status look_closer(struct or_postgres_work *work,
     for (int row = 0; row < PQntuples(result); row++) {
         size_t at = (size_t)or_postgres_int8(result, row, OR_LOOK_AT) - 1;
         found[at] = true;
-        judge_found(work, result, row, &work->verdicts[group->rows[at]]);
+        judge_found(work, result, row, group->shape->lacks != NULL,
+                    &work->verdicts[group->rows[at]]);
     }
     PQclear(result);
     for (size_t i = 0; i < group->n; i++) {
@@ -473,13 +477,52 @@ static bool takes_a_look(const struct or_postgres_work *work, const struct or_po
            group->shape->lacks || (table->spec.want_ids && table->id_sql);
 }
 
+/* The rows of `group` that have no verdict yet. */
+static enum onerow_status select_pending(struct or_postgres_work *work,
+                                         const struct or_postgres_group *group,
+                                         struct or_postgres_group *rest)
+{
+    rest->shape = group->shape;
+    rest->rows = or_postgres_select(work, group, true, &rest->n);
+    return rest->rows ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
+}
+
+/* Looks, and updates once more what a look found different: the row was not there, or was another
+ * one, when the update ran. With triggers a second time that nothing comes back is told by them. */
+static enum onerow_status look_until_told(struct or_postgres_work *work,
+                                          struct or_postgres_group *rest)
+{
+    const struct or_postgres_group group = *rest;
+    for (unsigned looks = 0;; looks++) {
+        PGresult *result = NULL;
+        enum onerow_status status = look_closer(work, rest);
+        if (status == ONEROW_OK) {
+            status = select_pending(work, &group, rest);
+        }
+        bool enough = !group.shape->lacks || (looks > 0 && work->table->has_row_triggers);
+        if (status != ONEROW_OK || rest->n == 0 || enough) {
+            return status;
+        }
+        if (looks == LOOKS_MAX) {
+            return or_fail(work->error, ONEROW_RETRY, "rows keep changing under the update");
+        }
+        status = or_postgres_call_run(work, rest, OR_SQL_UPDATE, &result);
+        if (status == ONEROW_OK) {
+            take_updated(work, rest, result);
+            PQclear(result);
+            status = select_pending(work, &group, rest);
+        }
+        if (status != ONEROW_OK || rest->n == 0) {
+            return status;
+        }
+    }
+}
+
 static enum onerow_status judge_missing(struct or_postgres_work *work,
                                         const struct or_postgres_group *group)
 {
-    struct or_postgres_group rest = {.shape = group->shape};
-    rest.rows = or_postgres_select(work, group, true, &rest.n);
-    enum onerow_status status =
-        rest.rows ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
+    struct or_postgres_group rest;
+    enum onerow_status status = select_pending(work, group, &rest);
     if (status != ONEROW_OK || rest.n == 0) {
         return status;
     }
@@ -489,11 +532,7 @@ static enum onerow_status judge_missing(struct or_postgres_work *work,
         }
         return ONEROW_OK;
     }
-    status = look_closer(work, &rest);
-    if (status == ONEROW_OK) {
-        rest.rows = or_postgres_select(work, group, true, &rest.n);
-        status = rest.rows ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
-    }
+    status = look_until_told(work, &rest);
     return status == ONEROW_OK && rest.n ? ask_triggers(work, &rest) : status;
 }
 
@@ -701,9 +740,20 @@ static enum onerow_status write_group(struct or_postgres_work *work,
 /* ---- a batch
  * -------------------------------------------------------------------------------------- */
 
-static bool same_key(const struct onerow_record *a, const struct onerow_record *b)
+/* How many of [first, at) have the key of record `at`. Equal keys are neighbours as a rule, but not
+ * among records that are tried again in the order of their arrival: the last one of each key is
+ * found by its hash. */
+static uint32_t turn_of(struct or_postgres_work *work, size_t first, size_t at)
 {
-    return or_span_equal(a->key, b->key);
+    struct onerow_span key = work->records[at]->key;
+    size_t slot = (size_t)or_hash_text(key) & work->slots_mask;
+    while (work->slots[slot] != NO_RECORD && work->slots[slot] >= first &&
+           !or_span_equal(key, work->records[work->slots[slot]]->key)) {
+        slot = (slot + 1) & work->slots_mask;
+    }
+    uint32_t before = work->slots[slot];
+    work->slots[slot] = (uint32_t)at;
+    return before != NO_RECORD && before >= first ? work->turns[before] + 1 : 0;
 }
 
 /* The texts of a record's values. False: out of memory (the error is filled); a value that cannot
@@ -754,9 +804,7 @@ static enum onerow_status prepare(struct or_postgres_work *work, size_t first, s
             }
             shape->last_used = batch;
         }
-        bool again = i > first && !work->table->spec.store_key_equality &&
-                     same_key(record, work->records[i - 1]);
-        work->turns[i] = again ? work->turns[i - 1] + 1 : 0;
+        work->turns[i] = work->table->spec.store_key_equality ? 0 : turn_of(work, first, i);
         work->shapes[i] = shape;
         work->verdicts[i] = (struct onerow_verdict){0};
         if (!convert(work, i)) {
@@ -813,6 +861,34 @@ static enum onerow_status write_turns(struct or_postgres_work *work)
     return status;
 }
 
+/* After an error that may have been the statement's own: is it, with no record in it? */
+static enum onerow_status probe(struct or_postgres_work *work, struct or_postgres_shape *shape)
+{
+    struct or_postgres_group none = {.shape = shape};
+    enum onerow_status status = or_postgres_try_statement(work, &none);
+    if (status == ONEROW_REJECTED || status == ONEROW_CLASH) {
+        status = ONEROW_CONFIG;
+        if (work->error) {
+            work->error->status = status;
+        }
+    }
+    work->store->suspect = false;
+    return status;
+}
+
+enum onerow_status or_postgres_try_statement(struct or_postgres_work *work,
+                                             const struct or_postgres_group *group)
+{
+    struct or_postgres_group none = {.shape = group->shape};
+    enum or_postgres_sql kind = group->shape->lacks     ? OR_SQL_UPDATE
+                                : !work->table->arbiter ? OR_SQL_INSERT
+                                                        : OR_SQL_UPSERT;
+    PGresult *result = NULL;
+    enum onerow_status status = or_postgres_call_run(work, &none, kind, &result);
+    PQclear(result);
+    return status;
+}
+
 static enum onerow_status write_part(struct or_postgres_work *work, size_t first, size_t *end)
 {
     enum onerow_status status = prepare(work, first, end);
@@ -824,7 +900,10 @@ static enum onerow_status write_part(struct or_postgres_work *work, size_t first
     if (!order_by_turn(work, first, *end)) {
         return or_fail(work->error, ONEROW_NOMEM, "out of memory");
     }
-    if (!work->table->arbiter && work->n_order) {
+    if (work->store->suspect && work->n_order) {
+        status = probe(work, work->shapes[work->order[0]]);
+    }
+    if (status == ONEROW_OK && !work->table->arbiter && work->n_order) {
         status = or_postgres_lock_keys(work);
     }
     return status == ONEROW_OK ? write_turns(work) : status;
@@ -840,8 +919,26 @@ static enum onerow_status set_up(struct or_postgres_work *work)
     if (!work->table->writer) {
         work->table->writer = calloc(1, sizeof *work->table->writer);
     }
-    bool made = work->shapes && work->texts && work->order && work->turns && work->table->writer;
+    work->slots_mask = 1;
+    while (work->slots_mask < 2 * n) {
+        work->slots_mask = 2 * work->slots_mask + 1;
+    }
+    work->slots = or_arena_alloc(work->arena, (work->slots_mask + 1) * sizeof *work->slots);
+    if (work->slots) {
+        memset(work->slots, 0xff, (work->slots_mask + 1) * sizeof *work->slots);
+    }
+    bool made = work->shapes && work->texts && work->order && work->turns && work->slots &&
+                work->table->writer;
     return made ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
+}
+
+/* A dry run never commits, which is when deferred constraints would be checked. */
+static enum onerow_status check_deferred(struct or_postgres_work *work)
+{
+    struct or_postgres_statement check = {.sql = "SET CONSTRAINTS ALL IMMEDIATE"};
+    enum onerow_status status = or_postgres_run(work->store, &check, 1, NULL, work->error);
+    PQclear(check.result);
+    return status;
 }
 
 enum onerow_status or_postgres_apply(struct onerow_store_table *base,
@@ -861,7 +958,7 @@ enum onerow_status or_postgres_apply(struct onerow_store_table *base,
     for (size_t first = 0, end = 0; first < n && status == ONEROW_OK; first = end) {
         status = write_part(&work, first, &end);
     }
-    return status;
+    return status == ONEROW_OK && work.store->leave_as_is ? check_deferred(&work) : status;
 }
 
 /* ---- look

@@ -13,9 +13,11 @@
  *                     agree. With several it is the better one: were only one of them the
  *                     arbiter, two writers of a new key could meet in another one first.
  *
- * An operator class other than the type's default or the *_pattern_ops (byte by byte) may
- * have another equality. NULLS NOT DISTINCT is read through to_jsonb, because the catalog's
- * column came with version 15.
+ * An operator class agrees when it is PostgreSQL's own and has the equality operator of the
+ * column type's default one, as varchar_ops and text_pattern_ops have: bpchar_ops on a text
+ * column has another one, to which 'a' and 'a ' are one. Under `key_equality: store` the type's
+ * default class agrees, too, whosever it is. NULLS NOT DISTINCT is read through to_jsonb, because
+ * the catalog's column came with version 15.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +43,9 @@ enum {
     IDX_ATTNUM,
     IDX_SHOWN,
     IDX_OPCLASS,
-    IDX_OPCLASS_AGREES,
+    IDX_OPCLASS_OID,
+    IDX_BUILT_IN,
+    IDX_EQUALITY,
     IDX_COLLATION,
     IDX_DETERMINISTIC,
 };
@@ -53,9 +57,11 @@ static const char indexes_sql[] =
     "x.indisvalid AND x.indisready, x.indimmediate, pg_catalog.pg_get_expr(x.indpred, x.indrelid), "
     "pg_catalog.quote_ident(k.conname), k.contype, coalesce(pg_catalog.to_jsonb(x) ->> "
     "'indnullsnotdistinct', 'false') = 'true', x.indkey[c.n - 1], "
-    "pg_catalog.pg_get_indexdef(x.indexrelid, c.n, true), o.opcname, on_.nspname = 'pg_catalog' "
-    "AND (o.opcdefault OR o.opcname IN ('varchar_ops', 'text_pattern_ops', 'varchar_pattern_ops')),"
-    " pg_catalog.quote_ident(ln.nspname) || '.' || pg_catalog.quote_ident(l.collname), "
+    "pg_catalog.pg_get_indexdef(x.indexrelid, c.n, true), o.opcname, o.oid, "
+    "on_.nspname = 'pg_catalog', (SELECT e.amopopr FROM pg_catalog.pg_amop AS e WHERE "
+    "e.amopfamily = o.opcfamily AND e.amoplefttype = o.opcintype AND e.amoprighttype = "
+    "o.opcintype AND e.amopstrategy = 3 AND e.amoppurpose = 's'), "
+    "pg_catalog.quote_ident(ln.nspname) || '.' || pg_catalog.quote_ident(l.collname), "
     "l.collisdeterministic IS NOT FALSE "
     "FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid JOIN "
     "pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace CROSS JOIN LATERAL "
@@ -127,11 +133,35 @@ static bool matches_key(const struct or_postgres_look *look, const struct index 
     return matches;
 }
 
+static bool equal_texts(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+static bool opclass_agrees(const struct or_postgres_look *look, const struct index *index, int n)
+{
+    int row = index->first + n;
+    int column = index_column(look, index, n);
+    if (column < 0) {
+        return false;
+    }
+    const struct or_postgres_detail *own = &look->detail[column];
+    bool same_class =
+        equal_texts(or_postgres_field(index->rows, row, IDX_OPCLASS_OID), own->opclass);
+    bool same_equality =
+        equal_texts(or_postgres_field(index->rows, row, IDX_EQUALITY), own->equality);
+    return (same_class && look->table->spec.store_key_equality) ||
+           (same_equality && or_postgres_flag(index->rows, row, IDX_BUILT_IN));
+}
+
 /* Under `key_equality: store` the equality is the column's, by which rows are looked up. */
 static bool column_agrees(const struct or_postgres_look *look, const struct index *index, int n)
 {
     int row = index->first + n;
     int column = index_column(look, index, n);
+    if (!opclass_agrees(look, index, n)) {
+        return false;
+    }
     const char *collation = or_postgres_field(index->rows, row, IDX_COLLATION);
     const char *own = column < 0 ? NULL : look->detail[column].collation;
     bool same = !collation || !own || strcmp(collation, own) == 0;
@@ -139,7 +169,7 @@ static bool column_agrees(const struct or_postgres_look *look, const struct inde
     if (look->table->spec.store_key_equality) {
         return same || (deterministic && column >= 0 && look->detail[column].deterministic);
     }
-    return deterministic && or_postgres_flag(index->rows, row, IDX_OPCLASS_AGREES);
+    return deterministic;
 }
 
 static bool nulls_fit(const struct or_postgres_look *look, const struct index *index)
@@ -291,11 +321,17 @@ static const char *disagreeing_part(const struct or_postgres_look *look, const s
     for (int i = 0; i < index->n; i++) {
         if (!column_agrees(look, index, i)) {
             int row = index->first + i;
-            bool opclass = or_postgres_flag(index->rows, row, IDX_DETERMINISTIC);
-            return PQgetvalue(index->rows, row, opclass ? IDX_OPCLASS : IDX_COLLATION);
+            bool collation = opclass_agrees(look, index, i);
+            return PQgetvalue(index->rows, row, collation ? IDX_COLLATION : IDX_OPCLASS);
         }
     }
     return "other rules";
+}
+
+static const char *what_disagrees(const struct or_postgres_look *look)
+{
+    return look->table->spec.store_key_equality ? "by other rules than the column's own equality"
+                                                : "and takes keys that differ for one";
 }
 
 static void add_index_columns(struct or_buffer *text, const struct index *index)
@@ -344,8 +380,8 @@ static void explain(struct or_buffer *why, const struct or_postgres_look *look,
                          "CONFLICT",
                          index_field(index, IDX_CONSTRAINT));
     } else if (!index->agrees) {
-        or_buffer_printf(why, ": index %s compares with %s: it takes keys that differ for one",
-                         name, disagreeing_part(look, index));
+        or_buffer_printf(why, ": index %s compares with %s, %s", name,
+                         disagreeing_part(look, index), what_disagrees(look));
     } else {
         or_buffer_printf(why,
                          ": index %s takes each NULL for another one (NULLS DISTINCT), and nulls: "
@@ -363,15 +399,22 @@ static enum onerow_status refuse_inference(struct or_postgres_look *look,
     struct or_buffer own;
     or_buffer_init(&own);
     or_postgres_quote(&own, index_field(choice->bare, IDX_NAME));
-    bool deferrable = !index_flag(choice->obstacle, IDX_IMMEDIATE);
+    struct or_buffer why;
+    or_buffer_init(&why);
+    if (index_flag(choice->obstacle, IDX_IMMEDIATE)) {
+        or_buffer_printf(&why, "which compares with %s, %s",
+                         disagreeing_part(look, choice->obstacle), what_disagrees(look));
+    } else {
+        or_buffer_text(&why, "whose constraint is DEFERRABLE, and fails (55000)");
+    }
     enum onerow_status status = or_fail(
         look->error, ONEROW_CONFIG,
         "%s: table %s: unique index %s would keep the key, but PostgreSQL takes index %s on the "
         "same columns along, %s\n  run: ALTER TABLE %s ADD CONSTRAINT %s UNIQUE USING INDEX %s",
-        look->store->shown, look->table->quoted, name, obstacle,
-        deferrable ? "whose constraint is DEFERRABLE, and fails (55000)"
-                   : "which takes keys that differ for one",
+        look->store->shown, look->table->quoted, name, obstacle, or_buffer_cstr(&why),
         look->table->quoted, or_buffer_cstr(&own), or_buffer_cstr(&own));
+    look->no_memory |= why.failed;
+    or_buffer_finish(&why);
     look->no_memory |= own.failed;
     or_buffer_finish(&own);
     return status;
@@ -546,11 +589,21 @@ static enum onerow_status refuse_unenforced(struct or_postgres_look *look,
 
 /* ---- the row's id -------------------------------------------------------------------- */
 
+static bool may_read_all(const struct or_postgres_look *look, const struct index *index)
+{
+    bool may = true;
+    for (int i = 0; i < index->n; i++) {
+        int column = index_column(look, index, i);
+        may &= column >= 0 && look->detail[column].may_read;
+    }
+    return may;
+}
+
 static void choose_id(struct or_postgres_look *look, const struct choice *choice)
 {
     struct or_postgres_table *table = look->table;
     const struct index *index = choice->n ? &choice->indexes[0] : NULL;
-    if (!index || !index_flag(index, IDX_PRIMARY)) {
+    if (!index || !index_flag(index, IDX_PRIMARY) || !may_read_all(look, index)) {
         return;
     }
     struct or_buffer sql;
@@ -559,7 +612,7 @@ static void choose_id(struct or_postgres_look *look, const struct choice *choice
     for (int i = 0; i < index->n; i++) {
         int column = index_column(look, index, i);
         or_buffer_text(&sql, i ? ", t." : "t.");
-        or_postgres_quote(&sql, column < 0 ? "" : table->base.columns[column].name);
+        or_postgres_quote(&sql, table->base.columns[column].name);
     }
     or_buffer_text(&sql, index->n > 1 ? ")::text" : "::text");
     table->id_sql = or_postgres_keep_made(look, &sql);
@@ -672,15 +725,26 @@ static bool begins_with_key(const struct or_postgres_look *look, const struct ch
     return false;
 }
 
+/* What this role lacks for writing; only where nothing will be written, else it was refused. */
+static void add_grants(struct or_buffer *text, const struct or_postgres_look *look)
+{
+    or_buffer_printf(text, "role %s cannot write here; run: ", look->role);
+    if (*look->missing) {
+        or_buffer_printf(text, "GRANT SELECT, INSERT, UPDATE ON %s TO %s", look->table->quoted,
+                         look->role);
+    }
+    if (*look->sequences) {
+        or_buffer_printf(text, "%sGRANT USAGE ON SEQUENCE %s TO %s", *look->missing ? "; " : "",
+                         look->sequences, look->role);
+    }
+}
+
 static void add_advice(struct or_buffer *text, const struct or_postgres_look *look,
                        const struct choice *choice)
 {
     const struct or_postgres_table *table = look->table;
-    if (*look->missing) {
-        or_buffer_printf(text,
-                         "role %s cannot write here; run: GRANT SELECT, INSERT, UPDATE ON %s "
-                         "TO %s",
-                         look->role, table->quoted, look->role);
+    if (!table->spec.only_look && (*look->missing || *look->sequences)) {
+        add_grants(text, look);
         return;
     }
     if (!table->arbiter && !begins_with_key(look, choice)) {

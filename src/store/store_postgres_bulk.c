@@ -7,10 +7,12 @@
  *   half or more are equal    the upsert that leaves equal rows out beforehand
  *   else                      the plain upsert
  *
- * COPY can only create. A key that is there all the same (the sample missed it, or somebody
- * else was faster) ends it with 23505: it is undone to a savepoint, and the upsert takes the
- * records, so that the outcomes are the same whichever way was taken. Any other error of
- * COPY goes the same way; the upsert then finds out which record is at fault.
+ * COPY can only create, and it names no arbiter: the upsert is run without rows before it, which
+ * fails when the unique index is gone and otherwise keeps it there. A key that is there all the
+ * same (the sample missed it, or somebody else was faster) ends it with 23505: it is undone to a
+ * savepoint, and the upsert takes the records, so that the outcomes are the same whichever way was
+ * taken. Any other error of COPY goes the same way; the upsert then finds out which record is at
+ * fault.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -183,7 +185,10 @@ static enum onerow_status try_copy(struct or_postgres_work *work,
                                    const struct or_postgres_group *run, bool *done)
 {
     long copied = -1;
-    enum onerow_status status = run_plain(work, "SAVEPOINT onerow", NULL);
+    enum onerow_status status = or_postgres_try_statement(work, run);
+    if (status == ONEROW_OK) {
+        status = run_plain(work, "SAVEPOINT onerow", NULL);
+    }
     if (status == ONEROW_OK) {
         status = copy_rows(work, run, &copied);
     }

@@ -122,15 +122,32 @@ static const char *remedy(struct or_postgres_look *look, size_t column, enum one
     return or_postgres_keep_made(look, &text);
 }
 
+/* What else to know of the store's equality: keys without a type of their own are texts. */
+static const char *how_to_give(struct or_postgres_look *look, size_t column, enum onerow_type type)
+{
+    if (look->kinds[column].category != 'N' || type != ONEROW_TYPE_UNKNOWN) {
+        return "";
+    }
+    if (!is_float(look, column)) {
+        return " (its keys are texts then: quote the numbers)";
+    }
+    const char *text =
+        or_arena_printf(&look->table->arena,
+                        " (its keys are texts then; for numbers give the key type: \"%s:decimal\")",
+                        look->columns[column].name);
+    look->no_memory |= !text;
+    return text ? text : "";
+}
+
 static enum onerow_status refuse_key_column(struct or_postgres_look *look, size_t column,
                                             enum onerow_type type, const char *why)
 {
     const struct onerow_column *shown = &look->columns[column];
     return or_fail(look->error, ONEROW_CONFIG,
                    "table %s: key column \"%s\" (%s) as %s: it %s\n  %s,\n  or accept PostgreSQL's "
-                   "own equality with `key_equality: store` in onerow.yaml",
+                   "own equality with `key_equality: store` in onerow.yaml%s",
                    look->table->quoted, shown->name, shown->declared, type_word(type), why,
-                   remedy(look, column, type));
+                   remedy(look, column, type), how_to_give(look, column, type));
 }
 
 /* The column must be there, and a record must be able to carry it. */

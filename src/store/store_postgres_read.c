@@ -2,10 +2,10 @@
  *
  * Reading from PostgreSQL: a row by its key, and all keys for the audit.
  *
- * A row is found by `column = value::type`, the operator of the unique index, with the
- * collation of the column; row_to_json hands it over, with every digit that a numeric has.
- * Inside of a transaction it is locked FOR NO KEY UPDATE, which leaves foreign keys that
- * point to it alone.
+ * A row is found by `column = value::type`, with the operator of the unique index (which may
+ * have to be named with its schema) and the collation of the column; row_to_json hands it over,
+ * with every digit that a numeric has. Inside of a transaction it is locked FOR NO KEY UPDATE,
+ * which leaves foreign keys that point to it alone.
  *
  * The audit reads one snapshot through a cursor, FETCHED rows at a time. Equal keys have to
  * come one after the other:
@@ -21,6 +21,7 @@
  *
  * Row security would hide rows from the audit without a word, so it is refused there.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,8 +77,11 @@ static enum onerow_status add_part(struct look_up *look_up, const struct or_post
     }
     look_up->params[look_up->n_params++] =
         (struct or_postgres_param){.type = OID_TEXT, .data = text.data, .len = (int)text.len};
-    or_buffer_printf(&look_up->sql, " = $%u::%s", look_up->n_params,
-                     table->columns[table->base.key[k]].cast);
+    const struct or_postgres_column *column = &table->columns[table->base.key[k]];
+    char name[sizeof "$" + 10];
+    snprintf(name, sizeof name, "$%u", look_up->n_params);
+    or_buffer_printf(&look_up->sql, " %s ", column->equal);
+    or_postgres_cast(&look_up->sql, column, name);
     return ONEROW_OK;
 }
 
@@ -274,14 +278,17 @@ static const struct or_postgres_column *key_column(const struct or_postgres_tabl
     return &table->columns[table->base.key[k]];
 }
 
-/* A stored key part as the engine takes values. */
+/* A stored key part as the engine takes values. Text keys may stand for anything (float8, money and
+ * others under the store's equality). */
 static struct onerow_value part_of(const struct or_postgres_table *table, size_t k,
                                    struct onerow_span text)
 {
     char category = key_column(table, k)->category;
-    enum onerow_kind kind = category == CATEGORY_NUMBER ? ONEROW_NUMBER
-                            : category == CATEGORY_BOOL ? ONEROW_BOOL
-                                                        : ONEROW_TEXT;
+    bool is_text = table->base.key_types[k] == ONEROW_TYPE_TEXT;
+    enum onerow_kind kind = is_text                       ? ONEROW_TEXT
+                            : category == CATEGORY_NUMBER ? ONEROW_NUMBER
+                            : category == CATEGORY_BOOL   ? ONEROW_BOOL
+                                                          : ONEROW_TEXT;
     return (struct onerow_value){.data = text.data,
                                  .len = (uint32_t)text.len,
                                  .column = table->base.key[k],

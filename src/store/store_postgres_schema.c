@@ -9,12 +9,15 @@
  *
  *   cast   the type beneath domains without its modifier. What is written is cast to it and
  *          then assigned, so that the assignment checks length and domain: an explicit cast
- *          to varchar(3), or to a domain over it, would cut instead.
+ *          to varchar(3), or to a domain over it, would cut instead. Only of interval day and
+ *          its like it has the modifier, without which '1' would be a second.
  *   exact  the column's own type with its modifier: what a written value turns into, for
  *          comparing images, which wants the very same type on both sides.
  *
  * Both are qualified unless PostgreSQL's own, so that no search path matters, and bpchar
  * and "bit" stand for char and bit without a length, whose plain names mean a length of 1.
+ * For the same reason the operators by which keys are found are named with their schema: where
+ * citext's own is not in the search path, "=" between two citext is that of text.
  *
  * Refused here are relations of which no unique index could hold: views, foreign tables and
  * partitions, tables with inheriting children (an index covers the parent's rows only), and
@@ -115,7 +118,7 @@ enum {
     REL_IS_SYSTEM,
     REL_ROLE,
     REL_MAY_ENTER,
-    REL_MAY_READ,
+    REL_MAY_READ, /* some column at least */
     REL_MISSING,
     REL_ROW_SECURITY,
     REL_FSYNC,
@@ -144,6 +147,7 @@ static const char relation_sql[] =
     "pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), "
     "pg_catalog.has_any_column_privilege(c.oid, 'SELECT'), "
     "pg_catalog.concat_ws(', ', "
+    "CASE WHEN NOT pg_catalog.has_table_privilege(c.oid, 'SELECT') THEN 'SELECT' END, "
     "CASE WHEN NOT pg_catalog.has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END, "
     "CASE WHEN NOT pg_catalog.has_any_column_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END), "
     "pg_catalog.row_security_active(c.oid), pg_catalog.current_setting('fsync') = 'on', "
@@ -224,14 +228,18 @@ static enum onerow_status check_privileges(struct or_postgres_look *look, const 
                        shown, look->role, look->schema_sql, look->schema_sql, look->role);
     }
     bool reads = or_postgres_flag(result, 0, REL_MAY_READ);
-    if (reads && (!look->writes || !*look->missing)) {
+    if (look->writes ? !*look->missing : reads) {
         return ONEROW_OK;
     }
+    bool only_look = look->table->spec.only_look;
+    bool some_columns = reads && strncmp(look->missing, "SELECT", 6) == 0;
     return or_fail(look->error, ONEROW_CONFIG,
-                   "%s: role %s lacks %s%s%s on table %s\n  run: GRANT SELECT%s ON %s TO %s", shown,
-                   look->role, reads ? "" : "SELECT", reads || !*look->missing ? "" : ", ",
-                   look->missing, quoted, look->writes ? ", INSERT, UPDATE" : "", quoted,
-                   look->role);
+                   "%s: role %s lacks %s on table %s%s\n  run: GRANT SELECT%s ON %s TO %s", shown,
+                   look->role, only_look ? "SELECT" : look->missing, quoted,
+                   some_columns ? " (SELECT on some of its columns is not enough: a system column "
+                                  "tells which rows are new)"
+                                : "",
+                   only_look ? "" : ", INSERT, UPDATE", quoted, look->role);
 }
 
 static void note_durability(struct or_postgres_look *look, const PGresult *result)
@@ -322,7 +330,12 @@ enum {
     COL_DETERMINISTIC,
     COL_MAY_READ,
     COL_MAY_INSERT,
-    COL_ORDERABLE,
+    COL_SEQUENCE,
+    COL_HAS_FIELDS,
+    COL_OPCLASS,
+    COL_EQUALITY,
+    COL_EQUAL,
+    COL_AT_LEAST,
 };
 
 /* A type's name with a modifier, and what stands for it of a type that is not PostgreSQL's own: the
@@ -333,13 +346,32 @@ enum {
     ".typname) || pg_catalog.substr(pg_catalog.format_type(" type ".oid, " typmod                  \
     "), pg_catalog.length(pg_catalog.format_type(" type ".oid, -1)) + 1) END"
 
-#define CAST_NAME  TYPE_NAME("lt", "ln", "-1")
+/* The fields of an interval's modifier (interval.h of PostgreSQL): all of them is no restriction.
+ */
+#define HAS_FIELDS "(lt.oid = 1186 AND leaf.typmod >= 0 AND (leaf.typmod >> 16) & 32767 <> 32767)"
+
+#define CAST_NAME  TYPE_NAME("lt", "ln", "CASE WHEN " HAS_FIELDS " THEN leaf.typmod ELSE -1 END")
 #define EXACT_NAME TYPE_NAME("ot", "os", "a.atttypmod")
 
+#define OPERATOR_NAME(operator, space)                                                             \
+    "CASE WHEN " space ".nspname = 'pg_catalog' THEN "                                             \
+    operator".oprname ELSE 'OPERATOR(' || pg_catalog.quote_ident(" space ".nspname) || '.' || "    \
+    operator".oprname || ')' END"
+
+/* The operator o in its schema s that stands at this place of the operator class own. */
+#define OPERATOR_OF_OWN(place, a, o, s)                                                            \
+    "LEFT JOIN pg_catalog.pg_amop AS " a " ON " a ".amopfamily = own.opcfamily AND " a             \
+    ".amoplefttype = own.opcintype AND " a ".amoprighttype = own.opcintype AND " a                 \
+    ".amopstrategy = " place " AND " a ".amoppurpose = 's' "                                       \
+    "LEFT JOIN pg_catalog.pg_operator AS " o " ON " o ".oid = " a ".amopopr "                      \
+    "LEFT JOIN pg_catalog.pg_namespace AS " s " ON " s ".oid = " o ".oprnamespace "
+
 /* `chain` walks from each column's type to what lies beneath: a domain's base, an array's element.
- * An array is a type that its element's typarray names; vectors such as oidvector are none. Types
- * with an order are those of a btree operator class that is their default, or that of a type whose
- * values they are (3500 anyenum, 3831 anyrange, 2277 anyarray). */
+ * An array is a type that its element's typarray names; vectors such as oidvector are none. `own`,
+ * for the columns that $2 names (a JSON array), is the btree operator class that is the type's
+ * default: its own one, or that of a type whose values it has (3500 anyenum, 3831 anyrange, 4537
+ * anymultirange, 2249 record, 2277 anyarray), the preferred one first (varchar: text, not bpchar).
+ * An identity column needs no privilege on its sequence. */
 static const char columns_sql[] =
     "WITH RECURSIVE chain (attnum, depth, type, typmod, inside, not_null, fills) AS ("
     "SELECT a.attnum, 0, a.atttypid, a.atttypmod, false, a.attnotnull, "
@@ -369,28 +401,52 @@ static const char columns_sql[] =
     "co.collisdeterministic IS NOT FALSE, "
     "pg_catalog.has_column_privilege($1::oid, a.attnum, 'SELECT'), "
     "pg_catalog.has_column_privilege($1::oid, a.attnum, 'INSERT'), "
-    "a.attname = $2::text AND EXISTS (SELECT 1 FROM pg_catalog.pg_opclass AS o "
-    "JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod AND m.amname = 'btree' "
-    "WHERE o.opcdefault AND (o.opcintype = base.type "
-    "OR EXISTS (SELECT 1 FROM pg_catalog.pg_cast AS k WHERE k.castsource = base.type "
-    "AND k.casttarget = o.opcintype AND k.castmethod = 'b' AND k.castcontext = 'i') "
-    "OR o.opcintype = CASE WHEN bt.typtype = 'e' THEN 3500 WHEN bt.typtype = 'r' THEN 3831 "
-    "WHEN leaf.inside THEN 2277 END)) "
-    "FROM pg_catalog.pg_attribute AS a "
-    "JOIN base ON base.attnum = a.attnum "
-    "JOIN leaf ON leaf.attnum = a.attnum "
-    "JOIN cuts ON cuts.attnum = a.attnum "
-    "JOIN pg_catalog.pg_type AS bt ON bt.oid = base.type "
-    "JOIN pg_catalog.pg_namespace AS bn ON bn.oid = bt.typnamespace "
-    "JOIN pg_catalog.pg_type AS lt ON lt.oid = leaf.type "
-    "JOIN pg_catalog.pg_namespace AS ln ON ln.oid = lt.typnamespace "
-    "JOIN pg_catalog.pg_type AS ct ON ct.oid = a.atttypid "
-    "LEFT JOIN pg_catalog.pg_type AS ce ON ce.oid = ct.typelem AND ce.typarray = ct.oid "
-    "JOIN pg_catalog.pg_type AS ot ON ot.oid = coalesce(ce.oid, ct.oid) "
-    "JOIN pg_catalog.pg_namespace AS os ON os.oid = ot.typnamespace "
-    "LEFT JOIN pg_catalog.pg_collation AS co ON co.oid = a.attcollation "
-    "LEFT JOIN pg_catalog.pg_namespace AS cn ON cn.oid = co.collnamespace "
-    "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    "(SELECT CASE WHEN q.relkind = 'S' AND NOT pg_catalog.has_sequence_privilege(q.oid, "
+    "'USAGE, UPDATE') THEN pg_catalog.quote_ident(qn.nspname) || '.' || "
+    "pg_catalog.quote_ident(q.relname) END AS name FROM pg_catalog.pg_attrdef AS f "
+    "JOIN pg_catalog.pg_depend AS p ON p.classid = 'pg_catalog.pg_attrdef'::regclass "
+    "AND p.objid = f.oid AND p.refclassid = 'pg_catalog.pg_class'::regclass "
+    "JOIN pg_catalog.pg_class AS q ON q.oid = p.refobjid "
+    "JOIN pg_catalog.pg_namespace AS qn ON qn.oid = q.relnamespace "
+    "WHERE a.atthasdef AND f.adrelid = a.attrelid AND f.adnum = a.attnum "
+    "ORDER BY 1 NULLS LAST LIMIT 1), " HAS_FIELDS ", own.oid, eo.oid, " OPERATOR_NAME(
+        "eo",
+        "es") ", "
+              "CASE WHEN bt.typtype <> 'c' THEN " OPERATOR_NAME(
+                  "go",
+                  "gs") " END "
+                        "FROM pg_catalog.pg_attribute AS a "
+                        "JOIN base ON base.attnum = a.attnum "
+                        "JOIN leaf ON leaf.attnum = a.attnum "
+                        "JOIN cuts ON cuts.attnum = a.attnum "
+                        "JOIN pg_catalog.pg_type AS bt ON bt.oid = base.type "
+                        "JOIN pg_catalog.pg_namespace AS bn ON bn.oid = bt.typnamespace "
+                        "JOIN pg_catalog.pg_type AS lt ON lt.oid = leaf.type "
+                        "JOIN pg_catalog.pg_namespace AS ln ON ln.oid = lt.typnamespace "
+                        "JOIN pg_catalog.pg_type AS ct ON ct.oid = a.atttypid "
+                        "LEFT JOIN pg_catalog.pg_type AS ce ON ce.oid = ct.typelem AND ce.typarray "
+                        "= ct.oid "
+                        "JOIN pg_catalog.pg_type AS ot ON ot.oid = coalesce(ce.oid, ct.oid) "
+                        "JOIN pg_catalog.pg_namespace AS os ON os.oid = ot.typnamespace "
+                        "LEFT JOIN pg_catalog.pg_collation AS co ON co.oid = a.attcollation "
+                        "LEFT JOIN pg_catalog.pg_namespace AS cn ON cn.oid = co.collnamespace "
+                        "LEFT JOIN LATERAL (SELECT o.oid, o.opcfamily, o.opcintype FROM "
+                        "pg_catalog.pg_opclass AS o "
+                        "JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod AND m.amname = 'btree' "
+                        "JOIN pg_catalog.pg_type AS i ON i.oid = o.opcintype "
+                        "WHERE $2::jsonb ? a.attname::text AND o.opcdefault AND (o.opcintype = "
+                        "base.type "
+                        "OR EXISTS (SELECT 1 FROM pg_catalog.pg_cast AS k WHERE k.castsource = "
+                        "base.type "
+                        "AND k.casttarget = o.opcintype AND k.castmethod = 'b' AND k.castcontext = "
+                        "'i') "
+                        "OR o.opcintype = CASE WHEN leaf.inside THEN 2277 ELSE CASE bt.typtype "
+                        "WHEN 'e' THEN 3500 "
+                        "WHEN 'r' THEN 3831 WHEN 'm' THEN 4537 WHEN 'c' THEN 2249 END END) "
+                        "ORDER BY o.opcintype <> base.type, NOT i.typispreferred, o.oid LIMIT 1) "
+                        "AS own ON true " OPERATOR_OF_OWN("3", "ea", "eo", "es") OPERATOR_OF_OWN(
+                            "4", "ga", "go", "gs") "WHERE a.attrelid = $1::oid AND a.attnum > 0 "
+                                                   "AND NOT a.attisdropped ORDER BY a.attnum";
 
 /* What a value of the type beneath domains is. */
 static enum onerow_type type_of(const struct or_postgres_column *kind,
@@ -436,6 +492,7 @@ static const char *why_not_writable(char generated, char identity)
 static void note_kind(struct or_postgres_look *look, const PGresult *result, int row,
                       struct or_postgres_column *kind)
 {
+    const char *equal = kept_field(look, result, row, COL_EQUAL);
     *kind = (struct or_postgres_column){
         .type = oid_field(result, row, COL_TYPE),
         .base_type = oid_field(result, row, COL_BASE),
@@ -443,6 +500,9 @@ static void note_kind(struct or_postgres_look *look, const PGresult *result, int
         .typmod = (int32_t)strtol(PQgetvalue(result, row, COL_TYPMOD), NULL, 10),
         .cast = or_postgres_keep(look, PQgetvalue(result, row, COL_CAST)),
         .exact = or_postgres_keep(look, PQgetvalue(result, row, COL_EXACT)),
+        .equal = equal ? equal : "=",
+        .at_least = kept_field(look, result, row, COL_AT_LEAST),
+        .has_fields = or_postgres_flag(result, row, COL_HAS_FIELDS),
         .cuts = or_postgres_flag(result, row, COL_CUTS),
         .nullable = !or_postgres_flag(result, row, COL_NOT_NULL),
         .has_default = or_postgres_flag(result, row, COL_FILLS),
@@ -454,15 +514,18 @@ static void note_kind(struct or_postgres_look *look, const PGresult *result, int
 static void note_detail(struct or_postgres_look *look, const PGresult *result, int row,
                         struct or_postgres_detail *detail)
 {
+    bool may_read = or_postgres_flag(result, row, COL_MAY_READ);
     *detail = (struct or_postgres_detail){
         .attnum = (int)strtol(PQgetvalue(result, row, COL_ATTNUM), NULL, 10),
         .type_name = or_postgres_keep(look, PQgetvalue(result, row, COL_TYPE_NAME)),
         .collation = kept_field(look, result, row, COL_COLLATION),
         .built_in = or_postgres_flag(result, row, COL_BUILT_IN),
         .deterministic = or_postgres_flag(result, row, COL_DETERMINISTIC),
-        .may_use = or_postgres_flag(result, row, COL_MAY_READ) &&
-                   (!look->writes || or_postgres_flag(result, row, COL_MAY_INSERT)),
-        .orderable = or_postgres_flag(result, row, COL_ORDERABLE),
+        .opclass = kept_field(look, result, row, COL_OPCLASS),
+        .equality = kept_field(look, result, row, COL_EQUALITY),
+        .sequence = kept_field(look, result, row, COL_SEQUENCE),
+        .may_read = may_read,
+        .may_use = may_read && (!look->writes || or_postgres_flag(result, row, COL_MAY_INSERT)),
     };
 }
 
@@ -497,15 +560,31 @@ static enum onerow_status note_columns(struct or_postgres_look *look, const PGre
     return ONEROW_OK;
 }
 
+/* The columns whose operators count, as a JSON array. */
+static const char *compared_columns(struct or_postgres_look *look)
+{
+    const struct onerow_table_spec *spec = &look->table->spec;
+    struct or_buffer names;
+    or_buffer_init(&names);
+    for (size_t i = 0; i < spec->n_key; i++) {
+        or_buffer_char(&names, i ? ',' : '[');
+        or_buffer_json(&names, or_span(spec->key[i].name));
+    }
+    if (spec->policy == ONEROW_POLICY_NEWEST) {
+        or_buffer_char(&names, spec->n_key ? ',' : '[');
+        or_buffer_json(&names, or_span(spec->order_column));
+    }
+    or_buffer_text(&names, names.len ? "]" : "[]");
+    return or_postgres_keep_made(look, &names);
+}
+
 static enum onerow_status look_at_columns(struct or_postgres_look *look)
 {
     struct or_postgres_table *table = look->table;
     const char *oid = or_arena_printf(&table->arena, "%u", table->oid);
-    const char *order =
-        table->spec.policy == ONEROW_POLICY_NEWEST ? table->spec.order_column : NULL;
-    const char *const params[] = {oid, order};
+    const char *const params[] = {oid, compared_columns(look)};
     PGresult *result = NULL;
-    if (!oid) {
+    if (!oid || look->no_memory) {
         return or_fail(look->error, ONEROW_NOMEM, "out of memory");
     }
     enum onerow_status status =
@@ -516,6 +595,57 @@ static enum onerow_status look_at_columns(struct or_postgres_look *look)
     status = note_columns(look, result);
     PQclear(result);
     return status;
+}
+
+void or_postgres_cast(struct or_buffer *sql, const struct or_postgres_column *column,
+                      const char *text)
+{
+    if (!column->has_fields) {
+        or_buffer_printf(sql, "%s::%s", text, column->cast);
+        return;
+    }
+    /* A cast from text reads without the modifier and cuts by it then; the fields of a JSON object
+     * are read with it. */
+    or_buffer_printf(sql,
+                     "(SELECT f.v FROM pg_catalog.json_to_record(pg_catalog.json_build_object('v', "
+                     "%s%s)) AS f(v %s))",
+                     text, column->element_type ? "::text[]" : "", column->cast);
+}
+
+/* ---- sequences ----------------------------------------------------------------------------- */
+
+static bool is_key_column(const struct or_postgres_table *table, size_t column)
+{
+    bool is = false;
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        is |= table->base.key[k] == column;
+    }
+    return is;
+}
+
+/* A default is made for every record that lacks its column, be its row there or not: without the
+ * sequence all of them would be rejected. */
+static enum onerow_status check_sequences(struct or_postgres_look *look)
+{
+    const struct or_postgres_table *table = look->table;
+    struct or_buffer names;
+    const char *column = NULL;
+    or_buffer_init(&names);
+    for (size_t i = 0; i < table->base.n_columns; i++) {
+        if (look->detail[i].sequence && !is_key_column(table, i)) {
+            or_buffer_printf(&names, "%s%s", names.len ? ", " : "", look->detail[i].sequence);
+            column = column ? column : look->columns[i].name;
+        }
+    }
+    look->sequences = or_postgres_keep_made(look, &names);
+    if (!column || !look->writes) {
+        return ONEROW_OK;
+    }
+    return or_fail(look->error, ONEROW_CONFIG,
+                   "%s: table %s: role %s may not draw from the sequence that is the default of "
+                   "column \"%s\"\n  run: GRANT USAGE ON SEQUENCE %s TO %s",
+                   look->store->shown, table->quoted, look->role, column, look->sequences,
+                   look->role);
 }
 
 /* ---- order and touch ----------------------------------------------------------------------- */
@@ -534,7 +664,7 @@ static enum onerow_status resolve_order(struct or_postgres_look *look)
                        "table %s has no column \"%s\" for on_conflict: newest(%s)%s", table->quoted,
                        name, name, or_postgres_near_names(look, name));
     }
-    if (!look->detail[order].orderable) {
+    if (!look->kinds[order].at_least) {
         return or_fail(look->error, ONEROW_CONFIG,
                        "table %s: column \"%s\" (%s) has no order, so on_conflict: newest(%s) "
                        "cannot tell older from newer\n  name a column of a number or a time",
@@ -588,6 +718,7 @@ static enum onerow_status look_at_table(struct or_postgres_look *look)
     enum onerow_status status = look_at_relation(look);
     status = status == ONEROW_OK ? look_at_columns(look) : status;
     status = status == ONEROW_OK ? or_postgres_resolve_key(look) : status;
+    status = status == ONEROW_OK ? check_sequences(look) : status;
     status = status == ONEROW_OK ? resolve_order(look) : status;
     status = status == ONEROW_OK ? resolve_touch(look) : status;
     status = status == ONEROW_OK ? or_postgres_decide(look) : status;

@@ -58,10 +58,13 @@ struct or_postgres_detail {
     int attnum;
     const char *type_name; /* pg_type.typname beneath domains */
     const char *collation; /* quoted; NULL: the type has none */
+    const char *opclass;   /* key columns: oid of the type's default btree operator class, … */
+    const char *equality;  /* … and of its equality operator; NULL: there is none */
+    const char *sequence;  /* that its default draws from and this role may not use; NULL: none */
     bool built_in;         /* that type is PostgreSQL's own */
     bool deterministic;    /* its collation takes no two texts for one */
-    bool may_use;          /* this role may read it and, where rows are written, insert it */
-    bool orderable;        /* it is the order column, and its type has an order */
+    bool may_read;         /* this role may read it */
+    bool may_use;          /* … and, where rows are written, insert it */
 };
 
 struct or_postgres_look {
@@ -71,11 +74,12 @@ struct or_postgres_look {
     struct or_postgres_column *kinds;        /* the table's */
     const struct or_postgres_detail *detail; /* by column */
     struct onerow_error *error;
-    const char *schema_sql;   /* the schema, quoted where need be */
-    const char *role;         /* current_user, quoted where need be */
-    const char *missing;      /* privileges on the table that writing needs: "INSERT, UPDATE" */
-    const char *not_durable;  /* why a crash may take acknowledged rows; NULL: it does not */
-    const char *partition_by; /* of a partitioned table: "LIST (a)" */
+    const char *schema_sql; /* the schema, quoted where need be */
+    const char *role;       /* current_user, quoted where need be */
+    const char *missing;    /* privileges that writing needs and the role lacks: "INSERT, UPDATE" */
+    const char *sequences;  /* that it may not draw from, for columns beside the key; "": none */
+    const char *not_durable;       /* why a crash may take acknowledged rows; NULL: it does not */
+    const char *partition_by;      /* of a partitioned table: "LIST (a)" */
     const char *partition_attnums; /* "2 3"; 0 among them is an expression */
     bool writes;                   /* rows will be written: neither an audit nor read_only */
     bool temporary;                /* the table is this session's alone */

@@ -26,9 +26,12 @@
  *   RETURNING; they are looked up afterwards.
  * - LATERAL with OFFSET 0 keeps the look-up a look-up, key by key through the index:
  *   statistics may say that the table is empty when it has long ceased to be.
+ * - Keys are compared by the operator of the unique index, named with its schema unless it
+ *   is PostgreSQL's own: "=" would be another one where the search path does not lead to it.
  * - An order column that the record lacks counts as NULL, which excluded would not show:
  *   it holds the column's default then.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,7 +79,9 @@ static void add_clock(struct or_buffer *sql, const struct or_postgres_table *tab
 static void add_given(struct or_buffer *sql, const struct or_postgres_table *table,
                       const struct or_postgres_shape *shape, unsigned i)
 {
-    or_buffer_printf(sql, "v.c%u::%s", i, table->columns[shape->columns[i - 1]].cast);
+    char text[sizeof "v.c" + 10];
+    snprintf(text, sizeof text, "v.c%u", i);
+    or_postgres_cast(sql, &table->columns[shape->columns[i - 1]], text);
 }
 
 /* The same as it will be stored, to compare with. */
@@ -84,7 +89,12 @@ static void add_stored(struct or_buffer *sql, const struct or_postgres_table *ta
                        const struct or_postgres_shape *shape, unsigned i)
 {
     const struct or_postgres_column *column = &table->columns[shape->columns[i - 1]];
-    or_buffer_printf(sql, "v.c%u::%s", i, column->exact);
+    if (column->has_fields) {
+        add_given(sql, table, shape, i);
+    } else {
+        or_buffer_printf(sql, "v.c%u", i);
+    }
+    or_buffer_printf(sql, "::%s", column->exact);
 }
 
 /* "unnest($1, $2) WITH ORDINALITY AS v(c1, c2, o)" over the first n columns. */
@@ -115,7 +125,7 @@ static void add_match(struct or_buffer *sql, const struct or_postgres_table *tab
         or_buffer_text(sql, k ? " AND " : "");
         or_buffer_text(sql, null_is_a_key(table, k) ? "(" : "");
         add_column(sql, table, alias, column);
-        or_buffer_text(sql, " = ");
+        or_buffer_printf(sql, " %s ", table->columns[column].equal);
         add_given(sql, table, shape, k + 1);
         if (null_is_a_key(table, k)) {
             or_buffer_text(sql, " OR (");
@@ -177,7 +187,7 @@ static void add_newest(struct or_buffer *sql, const struct or_postgres_table *ta
         } else {
             add_stored(sql, table, shape, place);
         }
-        or_buffer_printf(sql, "%s >= ", order_collation(table));
+        or_buffer_printf(sql, "%s %s ", order_collation(table), table->columns[order].at_least);
         add_column(sql, table, alias, order);
         or_buffer_text(sql, ", false)");
     }
@@ -334,7 +344,7 @@ static void update(struct or_buffer *sql, const struct or_postgres_table *table,
         or_buffer_text(sql, k ? " AND " : "");
         or_buffer_text(sql, null_is_a_key(table, k) ? "(" : "");
         add_column(sql, table, "t", table->base.key[k]);
-        or_buffer_printf(sql, " = l.c%u", k + 1);
+        or_buffer_printf(sql, " %s l.c%u", table->columns[table->base.key[k]].equal, k + 1);
         if (null_is_a_key(table, k)) {
             or_buffer_text(sql, " OR (");
             add_column(sql, table, "t", table->base.key[k]);

@@ -59,6 +59,8 @@ struct or_postgres_work {
     struct onerow_span **texts;        /* by record: the text of each value */
     uint32_t *order;                   /* the records to write, by turn, then as they came */
     uint32_t *turns;                   /* by record: how many of the same key came before */
+    uint32_t *slots; /* a hash of keys: the last record of each; slots_mask + 1 of them */
+    size_t slots_mask;
     size_t n_order;
     size_t first, end; /* the part of the records that `order` is about */
 };
@@ -91,6 +93,11 @@ ONEROW_CHECKED enum onerow_status or_postgres_call_run(struct or_postgres_work *
                                                        const struct or_postgres_group *group,
                                                        enum or_postgres_sql kind,
                                                        PGresult **result);
+
+/* Runs the writing statement of the group's shape without any row: does it still fit the table? Its
+ * locks keep it so until the end of the transaction. */
+ONEROW_CHECKED enum onerow_status or_postgres_try_statement(struct or_postgres_work *work,
+                                                            const struct or_postgres_group *group);
 
 /* Reading binary results. */
 int64_t or_postgres_int8(const PGresult *result, int row, int column);

@@ -860,12 +860,13 @@ static size_t add_tests(const struct store_bench *bench, struct CMUnitTest *test
 {
     size_t n = 0;
     unsigned guarantees = promised_by(bench);
-    printf("# %s promises:%s%s%s%s%s\n", bench->store,
+    printf("# %s promises:%s%s%s%s%s%s\n", bench->store,
            guarantees & ONEROW_ENFORCED ? " enforced" : "",
            guarantees & ONEROW_TRANSACTIONS ? " transactions" : "",
            guarantees & ONEROW_DURABLE ? " durable" : "",
            guarantees & ONEROW_SEQUENTIAL ? " sequential" : "",
-           guarantees & ONEROW_EXCLUSIVE ? " exclusive" : "");
+           guarantees & ONEROW_EXCLUSIVE ? " exclusive" : "",
+           guarantees & ONEROW_PARALLEL ? " parallel" : "");
     for (size_t i = 0; i < N_SUITE; i++) {
         if ((suite[i].needs & ~guarantees) == 0) {
             char *name = NULL;

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import glob
 import os
+import platform
 import pwd
 import random
 import re
@@ -40,6 +41,11 @@ SETTINGS = {
 FIELD, RECORD = "\x1f", "\x1e"
 EXTRA_VERSIONS = os.path.join(os.environ.get("ONEROW_SOURCE_ROOT") or os.path.abspath("."),
                               "build", "deps", "postgres")
+VERSIONS = (16, 17, 18) if platform.machine() == "aarch64" else (13, 14, 16, 17, 18)
+
+
+for variable in [name for name in os.environ if name.startswith("PG")]:
+    del os.environ[variable]  # they would send clients elsewhere than a test says
 
 
 # ---- programs and processes ---------------------------------------------------------------------
@@ -89,11 +95,6 @@ def reachable(path):
     return True
 
 
-def clean_environment():
-    """Without what would send a client elsewhere than the test says."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-
-
 running = []  # everything that has a stop(), youngest last
 
 
@@ -139,7 +140,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(as_owner(*command), cwd=self.folder, stdout=log,
                                             stderr=log, stdin=subprocess.DEVNULL,
-                                            env=clean_environment(), start_new_session=True)
+                                            start_new_session=True)
 
     def logged(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
@@ -211,8 +212,7 @@ class Server(Daemon):
     def run(self, program, *arguments):
         """One of the server's own programs, under the owner's name."""
         answer = subprocess.run(as_owner(os.path.join(self.programs, program), *arguments),
-                                capture_output=True, text=True, cwd=self.folder,
-                                env=clean_environment(), check=False)
+                                capture_output=True, text=True, cwd=self.folder, check=False)
         assert answer.returncode == 0, f"{program}: {answer.stdout}{answer.stderr}"
 
     def follow(self, primary):
@@ -257,6 +257,18 @@ class Server(Daemon):
     def promote(self):
         self.run("pg_ctl", "promote", "-w", "-D", self.data)
 
+    def require_password(self, role, password):
+        """A role that may log in with its password alone."""
+        self.sql("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        path = os.path.join(self.data, "pg_hba.conf")
+        with open(path, encoding="utf-8") as file:
+            rules = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")
+        self.sql("postgres", "SELECT pg_reload_conf()")
+        self.wait(lambda: self.count("postgres", "SELECT count(*) FROM pg_hba_file_rules "
+                                     "WHERE auth_method = 'scram-sha-256'"))
+
     def wait(self, condition, seconds=60):
         end = time.monotonic() + seconds
         while not condition():
@@ -286,14 +298,14 @@ class Server(Daemon):
         client = harness.need("psql", "postgresql-client")
         return subprocess.run([client, "-X", "-q", "-A", "-t", "-F", FIELD, "-R", RECORD, "-v",
                                "ON_ERROR_STOP=1", "-d", url, "-c", statement],
-                              capture_output=True, text=True, env=clean_environment(), check=False)
+                              capture_output=True, text=True, check=False)
 
     def sql(self, database, statement):
         """Rows of a statement, asked through psql; each a list of texts."""
         answer = self.psql(database, statement)
         assert answer.returncode == 0, f"{statement}: {answer.stderr}\n{self.told()}"
-        text = answer.stdout.removesuffix("\n")
-        return [row.split(FIELD) for row in text.split(RECORD)] if text else []
+        rows = answer.stdout.removesuffix("\n").split(RECORD) if answer.stdout else []
+        return [row.split(FIELD) for row in rows]
 
     def try_sql(self, statement, database="postgres"):
         return self.psql(database, statement).returncode == 0

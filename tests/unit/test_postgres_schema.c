@@ -295,6 +295,13 @@ static void privileges(void **state)
     refuse("app.t", "k", "run: GRANT SELECT, INSERT, UPDATE ON app.t TO onerow_clerk");
     run(advised());
     look("app.t", "k");
+    run("REVOKE ALL ON app.t FROM onerow_clerk; GRANT INSERT, UPDATE, SELECT (k, a) ON app.t TO "
+        "onerow_clerk");
+    refuse("app.t", "k", "lacks SELECT on table app.t (SELECT on some of its columns");
+    refuse("app.t", "k", "run: GRANT SELECT, INSERT, UPDATE ON app.t TO onerow_clerk");
+    b.table.spec.only_look = true;
+    look("app.t", "k");
+    b.table.spec.only_look = false;
     run("REVOKE ALL ON app.t FROM onerow_clerk; GRANT SELECT, INSERT (a), UPDATE (a) ON app.t TO "
         "onerow_clerk");
     refuse("app.t", "k", "role onerow_clerk may not use key column \"k\"");
@@ -307,6 +314,49 @@ static void privileges(void **state)
     bench_store(&b, url);
     look("app.t", "k");
     assert_false(looked_at()->has_row_security);
+    run("DROP SCHEMA app CASCADE; DROP ROLE onerow_clerk");
+}
+
+/* What is named as missing is what the advice grants, and after it the role can write. */
+static void privileges_to_write(void **state)
+{
+    (void)state;
+    make("CREATE ROLE onerow_clerk LOGIN; CREATE SCHEMA app; GRANT USAGE ON SCHEMA app TO "
+         "onerow_clerk; CREATE TABLE app.t (id serial PRIMARY KEY, k text UNIQUE, a int GENERATED "
+         "BY DEFAULT AS IDENTITY, b int)");
+    assert_int_equal(bench_store(&b, url_of("onerow_clerk")), ONEROW_OK);
+    or_postgres_store_of(b.table.store)->read_only = true;
+    refuse("app.t", "k", "lacks SELECT, INSERT, UPDATE on table app.t");
+    b.table.spec.only_look = true;
+    refuse("app.t", "k", "lacks SELECT on table app.t\n  run: GRANT SELECT ON app.t");
+    run("GRANT SELECT (k) ON app.t TO onerow_clerk");
+    look("app.t", "k");
+    assert_null(looked_at()->id_sql);
+    assert_string_equal(audit(&b), "0 0");
+    b.table.spec.only_look = false;
+    look("app.t", "k");
+    assert_contains(b.table.table->advice,
+                    "run: GRANT SELECT, INSERT, UPDATE ON app.t TO onerow_clerk; GRANT USAGE ON "
+                    "SEQUENCE app.t_id_seq TO onerow_clerk");
+    or_postgres_store_of(b.table.store)->read_only = false;
+    refuse("app.t", "k", "lacks SELECT, INSERT, UPDATE on table app.t (");
+    run(advised());
+    refuse("app.t", "k",
+           "the default of column \"id\"\n  run: GRANT USAGE ON SEQUENCE "
+           "app.t_id_seq TO onerow_clerk");
+    or_postgres_store_of(b.table.store)->read_only = true;
+    look("app.t", "k");
+    assert_contains(b.table.table->advice, "cannot write here; run: GRANT USAGE ON SEQUENCE");
+    or_postgres_store_of(b.table.store)->read_only = false;
+    run("GRANT USAGE ON SEQUENCE app.t_id_seq TO onerow_clerk");
+    look("app.t", "k");
+    assert_null(b.table.table->advice);
+    assert_string_equal(looked_at()->id_sql, "t.\"id\"::text");
+    assert_string_equal(put(&b, "{'k':'x','b':1}"), "created");
+    assert_string_equal(put(&b, "{'k':'x','b':2}"), "updated");
+    run("REVOKE ALL ON SEQUENCE app.t_id_seq FROM onerow_clerk");
+    look("app.t", "id"); /* every record brings it */
+    bench_store(&b, url);
     run("DROP SCHEMA app CASCADE; DROP ROLE onerow_clerk");
 }
 
@@ -394,8 +444,11 @@ static const struct {
     {"c30", "app.price", "numeric", "app.price", ONEROW_TYPE_DECIMAL, false},
     {"c31", "app.pair", "app.pair", "app.pair", ONEROW_TYPE_UNKNOWN, false},
     {"c32", "int4range", "int4range", "int4range", ONEROW_TYPE_UNKNOWN, false},
-    {"c33", "interval day to second(3)", "interval", "interval day to second(3)",
+    {"c33", "interval day to second(3)", "interval day to second(3)", "interval day to second(3)",
      ONEROW_TYPE_UNKNOWN, false},
+    {"c37", "interval(3)", "interval", "interval(3)", ONEROW_TYPE_UNKNOWN, false},
+    {"c38", "interval day[]", "interval day[]", "interval day[]", ONEROW_TYPE_UNKNOWN, false},
+    {"c39", "app.days", "interval day", "app.days", ONEROW_TYPE_UNKNOWN, false},
     {"c34", "citext", "public.citext", "public.citext", ONEROW_TYPE_TEXT, false},
     {"c35", "\"char\"", "\"char\"", "\"char\"", ONEROW_TYPE_UNKNOWN, false},
     {"c36", "app.\"Mood_of_day\"", "app.\"Mood\"", "app.\"Mood_of_day\"", ONEROW_TYPE_TEXT, false},
@@ -409,12 +462,14 @@ static void type_names(void **state)
     (void)state;
     struct or_buffer sql;
     or_buffer_init(&sql);
-    or_buffer_text(&sql, "CREATE EXTENSION citext; CREATE SCHEMA app; CREATE TYPE app.\"Mood\" AS "
-                         "ENUM ('good', 'bad'); CREATE DOMAIN app.short AS varchar(3); CREATE "
-                         "DOMAIN app.shorter AS app.short CHECK (length(VALUE) < 3); CREATE DOMAIN "
-                         "app.list AS int[]; CREATE DOMAIN app.price AS numeric(8,2); CREATE TYPE "
-                         "app.pair AS (a int, b text); CREATE DOMAIN app.\"Mood_of_day\" AS "
-                         "app.\"Mood\"; CREATE TABLE t (k int PRIMARY KEY");
+    or_buffer_text(
+        &sql,
+        "CREATE EXTENSION citext; CREATE SCHEMA app; CREATE TYPE app.\"Mood\" AS "
+        "ENUM ('good', 'bad'); CREATE DOMAIN app.short AS varchar(3); CREATE "
+        "DOMAIN app.shorter AS app.short CHECK (length(VALUE) < 3); CREATE DOMAIN "
+        "app.list AS int[]; CREATE DOMAIN app.price AS numeric(8,2); CREATE TYPE "
+        "app.pair AS (a int, b text); CREATE DOMAIN app.\"Mood_of_day\" AS "
+        "app.\"Mood\"; CREATE DOMAIN app.days AS interval day; CREATE TABLE t (k int PRIMARY KEY");
     for (size_t i = 0; i < COLUMN_CASES; i++) {
         const char *declared = column_cases[i].declared;
         bool mood = strncmp(declared, "mood", 4) == 0;
@@ -442,6 +497,34 @@ static void type_names(void **state)
                         column_cases[i].name, kind->exact)),
             "f");
     }
+}
+
+/* By its modifier PostgreSQL reads '1' as a day; through COPY, the upsert and the update alike. */
+static void intervals_with_fields(void **state)
+{
+    (void)state;
+    make("CREATE DOMAIN days AS interval day; CREATE TABLE t (k text PRIMARY KEY, a interval day, "
+         "b days, c interval day[], d interval(0), n int NOT NULL)");
+    look("t", "k");
+    static const char *const line = "'a':'1','b':'1','c':[['1',null],['2','3']],'d':'1.6'";
+    static const char *const row =
+        "1 day|1 day|{{\"1 day\",NULL},{\"2 days\",\"3 days\"}}|00:00:02";
+    assert_string_equal(put(&b, text(&b, "{'k':'x','n':1,%s}", line)), "created");
+    assert_string_equal(put(&b, text(&b, "{'k':'x','n':1,%s}", line)), "unchanged");
+    assert_string_equal(put(&b, text(&b, "{'k':'x',%s}", line)), "unchanged");
+    assert_string_equal(pg_sql(&b, url, "SELECT a, b, c, d FROM t"), row);
+    run("UPDATE t SET a = NULL, b = NULL, c = NULL, d = NULL");
+    assert_string_equal(put(&b, text(&b, "{'k':'x',%s}", line)), "updated");
+    assert_string_equal(pg_sql(&b, url, "SELECT a, b, c, d FROM t"), row);
+    assert_string_equal(put(&b, "{'k':'x','c':[],'a':null}"), "updated");
+    assert_string_equal(pg_sql(&b, url, "SELECT a, c FROM t"), "|{}");
+    b.table.spec.store_key_equality = true;
+    make("CREATE TABLE t (k interval day PRIMARY KEY, a int)");
+    look("t", "k");
+    assert_string_equal(put(&b, "{'k':'1','a':1}"), "created");
+    assert_string_equal(put(&b, "{'k':'24:00','a':1}"), "created");
+    assert_string_equal(put(&b, "{'k':'1 day','a':1}"), "unchanged");
+    assert_contains(get(&b, "{'k':'1'}"), "\"k\":\"1 day\"");
 }
 
 static void types_beneath(void **state)
@@ -542,6 +625,8 @@ static void disagreeing_keys(void **state)
                  cases[i].declared);
         refused(ddl, cases[i].key, cases[i].why);
         assert_contains(b.error.text, "`key_equality: store`");
+        assert_int_equal(strstr(b.error.text, "keys are texts then") != NULL,
+                         !strcmp(cases[i].key, "k") && !strcmp(cases[i].declared, "float8"));
         if (cases[i].remedy) {
             assert_contains(b.error.text, cases[i].remedy);
         } else {
@@ -619,6 +704,140 @@ static void twins(void **state)
            "k", "takes index public.j on the same columns along");
 }
 
+/* An index whose operator class is the default of another type than the column's. */
+static void foreign_opclasses(void **state)
+{
+    (void)state;
+    static const char *const columns[] = {"text", "varchar", "varchar(9)"};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        mended(text(&b, "CREATE TABLE t (k %s, v int); CREATE UNIQUE INDEX i ON t (k bpchar_ops)",
+                    columns[i]),
+               "k", "index public.i compares with bpchar_ops, and takes keys that differ for one");
+        assert_string_equal(looked_at()->arbiter, "ON CONSTRAINT t_k_key");
+    }
+    assert_string_equal(put(&b, "{'k':'a','v':1}"), "created");
+    taken("CREATE TABLE t (k text PRIMARY KEY); CREATE UNIQUE INDEX i ON t (k bpchar_ops)", "k",
+          "ON CONSTRAINT t_pkey");
+    mended("CREATE TABLE t (k text); CREATE UNIQUE INDEX i ON t (k); CREATE UNIQUE INDEX j ON t (k "
+           "bpchar_ops)",
+           "k", "takes index public.j on the same columns along, which compares with bpchar_ops");
+    assert_string_equal(looked_at()->arbiter, "ON CONSTRAINT i");
+}
+
+static void store_opclasses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *declared;
+        const char *opclass;
+    } good[] = {
+        {"text", "text_pattern_ops"},
+        {"varchar(9)", "varchar_ops"},
+        {"varchar", "text_ops"},
+        {"char(3)", "bpchar_ops"},
+        {"char(3)", "bpchar_pattern_ops"},
+        {"cidr", "inet_ops"},
+        {"cidr", "cidr_ops"},
+        {"citext", "citext_ops"},
+        {"mood", "enum_ops"},
+        {"int4range", "range_ops"},
+        {"int[]", "array_ops"},
+        {"citext[]", "array_ops"},
+        {"pair", "record_ops"},
+        {"folded", "citext_ops"},
+        {"regclass", "oid_ops"},
+        {"int4multirange", "multirange_ops"},
+    };
+    static const struct {
+        const char *declared;
+        const char *opclass;
+    } bad[] = {
+        {"citext", "text_ops"}, {"citext", "text_pattern_ops"}, {"folded", "text_ops"},
+        {"text", "bpchar_ops"}, {"varchar", "bpchar_ops"},      {"pair", "record_image_ops"},
+    };
+    static const char *const ddl =
+        "CREATE EXTENSION citext; CREATE DOMAIN folded AS citext; CREATE TYPE mood AS ENUM ('a'); "
+        "CREATE TYPE pair AS (a int, b text); CREATE TABLE t (k %s); CREATE UNIQUE INDEX i ON t (k "
+        "%s)";
+    b.table.spec.store_key_equality = true;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        taken(text(&b, ddl, good[i].declared, good[i].opclass), "k", "(\"k\")");
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        mended(text(&b, ddl, bad[i].declared, bad[i].opclass), "k",
+               text(&b, "index public.i compares with %s, by other rules than the column's own",
+                    bad[i].opclass));
+        assert_string_equal(looked_at()->arbiter, "ON CONSTRAINT t_k_key");
+    }
+}
+
+/* "=" and ">=" would be those of text here: citext's own are not in the search path. */
+static void operators_off_the_path(void **state)
+{
+    (void)state;
+    static const char *const ddl =
+        "CREATE SCHEMA \"App\"; CREATE EXTENSION citext "
+        "SCHEMA \"App\"; CREATE TABLE t (id serial PRIMARY KEY, k \"App\".citext %s, a int, o "
+        "\"App\".citext, must int NOT NULL)";
+    b.table.spec.store_key_equality = true;
+    make(text(&b, ddl, "UNIQUE"));
+    look("t", "k");
+    assert_string_equal(column("k")->equal, "OPERATOR(\"App\".=)");
+    assert_string_equal(column("a")->equal, "=");
+    assert_null(column("o")->at_least);
+    assert_string_equal(put(&b, "{'k':'Bob','a':1,'must':1}"), "created");
+    assert_contains(get(&b, "{'k':'bob'}"), "\"k\":\"Bob\"");
+    assert_string_equal(put(&b, "{'k':'BOB','a':2}"), "updated");
+    assert_string_equal(put(&b, "{'k':'bOB','a':2}"), "unchanged");
+    assert_string_equal(put(&b, "{'k':'bob','a':2,'must':1}"), "unchanged");
+    assert_string_equal(pg_sql(&b, url, "SELECT k, a FROM t"), "Bob|2");
+    assert_string_equal(audit(&b), "0 0");
+    assert_contains(
+        pg_sql(&b, url,
+               text(&b, "SET enable_seqscan = off; EXPLAIN SELECT FROM t WHERE k %s 'a'::text::%s",
+                    column("k")->equal, column("k")->cast)),
+        "Index Cond");
+    b.table.spec.policy = ONEROW_POLICY_NEWEST;
+    b.table.spec.order_column = "o";
+    look("t", "k");
+    assert_string_equal(column("o")->at_least, "OPERATOR(\"App\".>=)");
+    assert_string_equal(put(&b, "{'k':'bob','a':3,'o':'b','must':1}"), "updated");
+    assert_string_equal(put(&b, "{'k':'bob','a':4,'o':'B'}"), "updated");
+    assert_string_equal(put(&b, "{'k':'bob','a':5,'o':'A'}"), "unchanged:older");
+    b.table.spec.policy = ONEROW_POLICY_UPDATE;
+    b.table.spec.only_look = true;
+    make(text(&b, ddl, ""));
+    look("t", "k");
+    assert_string_equal(column("k")->equal, "OPERATOR(\"App\".=)");
+}
+
+/* Under the store's equality such keys are texts: rows and records must agree on it. */
+static void text_keys_of_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *declared;
+        const char *value;
+    } cases[] = {{"float8", "1.5"}, {"money", "$1.50"}, {"regclass", "pg_class"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        b.table.spec.store_key_equality = false;
+        refused(text(&b, "CREATE TABLE t (k %s PRIMARY KEY, a int)", cases[i].declared), "k",
+                "its keys are texts then");
+        b.table.spec.store_key_equality = true;
+        look("t", "k");
+        const char *record = text(&b, "{'k':'%s','a':1}", cases[i].value);
+        assert_string_equal(put(&b, record), "created");
+        assert_string_equal(put(&b, record), "unchanged");
+        assert_contains(get(&b, text(&b, "{'k':'%s'}", cases[i].value)), "\"a\":1");
+        assert_string_equal(audit(&b), "0 0");
+    }
+    make("CREATE TABLE t (k float8 PRIMARY KEY, a int)");
+    look("t", "k:decimal");
+    assert_string_equal(put(&b, "{'k':1.5,'a':1}"), "created");
+    assert_string_equal(put(&b, "{'k':1.50,'a':1}"), "unchanged");
+    assert_string_equal(audit(&b), "0 0");
+}
+
 static void near_misses(void **state)
 {
     (void)state;
@@ -644,7 +863,7 @@ static void near_misses(void **state)
            "k", "index public.i is invalid: its CREATE INDEX CONCURRENTLY has failed");
     mended("CREATE TABLE t (k text); CREATE COLLATION nd (provider = icu, locale = "
            "'und-u-ks-level2', deterministic = false); CREATE UNIQUE INDEX i ON t (k COLLATE nd)",
-           "k", "index public.i compares with public.nd");
+           "k", "index public.i compares with public.nd, and takes keys that differ for one");
     refused("CREATE TABLE t (k text); CREATE OPERATOR CLASS odd FOR TYPE text USING btree AS "
             "OPERATOR 1 ~<~, OPERATOR 2 ~<=~, OPERATOR 3 =, OPERATOR 4 ~>=~, OPERATOR 5 ~>~, "
             "FUNCTION 1 bttext_pattern_cmp(text, text); CREATE UNIQUE INDEX i ON t (k odd)",
@@ -961,14 +1180,20 @@ int main(void)
         cmocka_unit_test_setup(durability, forget),
         cmocka_unit_test_setup(triggers, forget),
         cmocka_unit_test_setup(privileges, forget),
+        cmocka_unit_test_setup(privileges_to_write, forget),
         cmocka_unit_test_setup(required_columns, forget),
         cmocka_unit_test_setup(type_names, forget),
+        cmocka_unit_test_setup(intervals_with_fields, forget),
         cmocka_unit_test_setup(types_beneath, forget),
         cmocka_unit_test_setup(agreeing_keys, forget),
         cmocka_unit_test_setup(disagreeing_keys, forget),
         cmocka_unit_test_setup(keys_that_no_record_carries, forget),
         cmocka_unit_test_setup(arbiters, forget),
         cmocka_unit_test_setup(twins, forget),
+        cmocka_unit_test_setup(foreign_opclasses, forget),
+        cmocka_unit_test_setup(store_opclasses, forget),
+        cmocka_unit_test_setup(operators_off_the_path, forget),
+        cmocka_unit_test_setup(text_keys_of_numbers, forget),
         cmocka_unit_test_setup(near_misses, forget),
         cmocka_unit_test_setup(nulls, forget),
         cmocka_unit_test_setup(nulls_not_distinct, forget),
