@@ -70,10 +70,10 @@ static enum onerow_status describe(const struct init *init, struct or_buffer *ya
 }
 
 /* A new file in one piece: nobody reads half a configuration, and an old one is never lost. */
-static enum onerow_status write_new(const char *path, const struct or_buffer *yaml,
+static enum onerow_status write_new(const char *path, bool secret, const struct or_buffer *yaml,
                                     struct onerow_error *error)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, secret ? 0600 : 0666);
     if (fd < 0) {
         return or_fail(error, ONEROW_CONFIG,
                        "%s: %s\n  name another file with --output, or - for "
@@ -90,6 +90,17 @@ static enum onerow_status write_new(const char *path, const struct or_buffer *ya
     return ONEROW_OK;
 }
 
+/* Whether there is something in the URL that masking hides. */
+static bool has_secret(const char *url)
+{
+    struct or_buffer masked;
+    or_buffer_init(&masked);
+    or_url_mask(url, &masked);
+    bool secret = masked.failed || strcmp(or_buffer_cstr(&masked), url) != 0;
+    or_buffer_finish(&masked);
+    return secret;
+}
+
 static int run(int argc, char **argv)
 {
     struct init init = {.output = "onerow.yaml"};
@@ -101,9 +112,13 @@ static int run(int argc, char **argv)
     if (status == ONEROW_OK && strcmp(init.output, "-") == 0) {
         fputs(or_buffer_cstr(&yaml), stdout);
     } else if (status == ONEROW_OK) {
-        status = write_new(init.output, &yaml, &error);
+        bool secret = has_secret(init.url);
+        status = write_new(init.output, secret, &yaml, &error);
         if (status == ONEROW_OK) {
-            printf("wrote %s\n  next: onerow check\n", init.output);
+            printf("wrote %s\n%s  next: onerow check\n", init.output,
+                   secret ? "  it holds the URL's password, so only you may read it; better: url: "
+                            "\"${DATABASE_URL}\"\n"
+                          : "");
         }
     }
     or_buffer_finish(&yaml);

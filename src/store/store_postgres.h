@@ -139,6 +139,16 @@ struct or_postgres_column {
     char category;    /* pg_type.typcategory of base_type: N, S, D, B, A, … */
 };
 
+#define OR_POSTGRES_TIMESTAMP 1114U /* pg_type.dat: the OID of timestamp without time zone */
+
+/* Its input function drops an offset that a text has. Read as timestamptz, in UTC, the text keeps
+ * its moment. */
+static inline bool or_postgres_drops_zone(const struct or_postgres_column *column)
+{
+    return column->base_type == OR_POSTGRES_TIMESTAMP ||
+           column->element_type == OR_POSTGRES_TIMESTAMP;
+}
+
 struct or_postgres_writer; /* store_postgres_apply.c's own: statements and what batches told */
 
 struct or_postgres_table {
@@ -223,6 +233,8 @@ enum onerow_status or_postgres_look(struct onerow_store_table *table,
                                     struct onerow_verdict *verdicts, struct or_arena *arena,
                                     struct onerow_error *error);
 void or_postgres_writer_free(struct or_postgres_writer *writer);
+/* " COLLATE …" behind the order column's values, or "": text is ordered by its bytes. */
+const char *or_postgres_order_collation(const struct or_postgres_table *table);
 /* store_postgres_statement.c: `onerow sql`, as psql, SQLAlchemy and psycopg text. */
 enum onerow_status or_postgres_statement(struct onerow_store_table *table, const char *form,
                                          struct or_buffer *sql, struct onerow_error *error);

@@ -71,7 +71,7 @@ static bool touches(const struct or_postgres_table *table, const struct or_postg
 
 static void add_clock(struct or_buffer *sql, const struct or_postgres_table *table)
 {
-    or_buffer_printf(sql, "clock_timestamp()::%s", table->columns[table->touch].exact);
+    or_buffer_printf(sql, "pg_catalog.clock_timestamp()::%s", table->columns[table->touch].exact);
 }
 
 /* The value at place i of the set, as the column takes it: without the modifier, because an
@@ -84,12 +84,19 @@ static void add_given(struct or_buffer *sql, const struct or_postgres_table *tab
     or_postgres_cast(sql, &table->columns[shape->columns[i - 1]], text);
 }
 
-/* The same as it will be stored, to compare with. */
+/* The same as it will be stored, to compare with. Where an explicit cast would cut what was not
+ * measured before (bit strings, elements of arrays), it goes without the modifier: at worst an
+ * equal row is taken for a different one. */
 static void add_stored(struct or_buffer *sql, const struct or_postgres_table *table,
                        const struct or_postgres_shape *shape, unsigned i)
 {
     const struct or_postgres_column *column = &table->columns[shape->columns[i - 1]];
-    if (column->has_fields) {
+    bool domain = column->type != column->base_type;
+    if (column->cuts && column->category != 'S' && !domain) {
+        add_given(sql, table, shape, i);
+        return;
+    }
+    if (column->has_fields || or_postgres_drops_zone(column)) {
         add_given(sql, table, shape, i);
     } else {
         or_buffer_printf(sql, "v.c%u", i);
@@ -100,7 +107,8 @@ static void add_stored(struct or_buffer *sql, const struct or_postgres_table *ta
 /* "unnest($1, $2) WITH ORDINALITY AS v(c1, c2, o)" over the first n columns. */
 static void add_source(struct or_buffer *sql, unsigned n)
 {
-    or_buffer_text(sql, "unnest(");
+    /* Of several arrays it is the parser's own; of one it is a function that could be shadowed. */
+    or_buffer_text(sql, n == 1 ? "pg_catalog.unnest(" : "unnest(");
     for (unsigned i = 1; i <= n; i++) {
         or_buffer_printf(sql, "%s$%u::text[]", i > 1 ? ", " : "", i);
     }
@@ -163,7 +171,7 @@ static void add_differs(struct or_buffer *sql, const struct or_postgres_table *t
 }
 
 /* Text is ordered by its bytes, as by onerow in every store, not by a collation. */
-static const char *order_collation(const struct or_postgres_table *table)
+const char *or_postgres_order_collation(const struct or_postgres_table *table)
 {
     return table->columns[table->order].category == 'S' &&
                    table->base.columns[table->order].type == ONEROW_TYPE_TEXT
@@ -187,7 +195,8 @@ static void add_newest(struct or_buffer *sql, const struct or_postgres_table *ta
         } else {
             add_stored(sql, table, shape, place);
         }
-        or_buffer_printf(sql, "%s %s ", order_collation(table), table->columns[order].at_least);
+        or_buffer_printf(sql, "%s %s ", or_postgres_order_collation(table),
+                         table->columns[order].at_least);
         add_column(sql, table, alias, order);
         or_buffer_text(sql, ", false)");
     }

@@ -23,10 +23,10 @@
 enum { ROW_NAME, ROW_LOCATION, ROW_COLUMN, ROW_NULLS_EQUAL };
 
 /* One row for each key column, or one without a column. Partitions belong to their table, and
- * extensions' tables to their extension. */
+ * extensions' tables to their extension. Names that a configuration cannot hold are left out. */
 static const char tables_sql[] =
-    "SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname::text ELSE n.nspname || "
-    "'.' || c.relname END, " LOCATION ", a.attname, a.nullable AND x.nulls_equal "
+    "SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) AND c.relname::text !~ '[.\"]' THEN "
+    "c.relname::text ELSE " LOCATION " END, " LOCATION ", a.attname, a.nullable AND x.nulls_equal "
     "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = "
     "c.relnamespace LEFT JOIN LATERAL (SELECT i.indkey, i.indnkeyatts, "
     "coalesce(pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'true' "
@@ -44,7 +44,8 @@ static const char tables_sql[] =
     "x.indkey[k.n - 1]) AS a ON true "
     "WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> "
     "'information_schema' AND c.relname NOT IN ('onerow_keys', 'onerow_fence') "
-    "AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d WHERE d.classid = "
+    "AND c.relname::text !~ '[[:cntrl:]]|[$][{]' AND NOT EXISTS (SELECT 1 FROM "
+    "pg_catalog.pg_depend AS d WHERE d.classid = "
     "'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype "
     "= 'e') AND CASE WHEN $2::text IS NULL THEN NOT c.relispartition ELSE c.oid = "
     "(SELECT c.oid" OR_POSTGRES_FIND ") END ORDER BY n.nspname, c.relname, a.n";
@@ -57,29 +58,60 @@ struct suggestion {
     size_t n;
 };
 
+/* A name as a value: ${ would be taken for a variable. */
+static void add_value(struct or_buffer *yaml, const char *text)
+{
+    struct or_buffer literal;
+    or_buffer_init(&literal);
+    for (; *text; text++) {
+        if (text[0] == '$' && text[1] == '{') {
+            or_buffer_char(&literal, '$');
+        }
+        or_buffer_char(&literal, *text);
+    }
+    or_buffer_json(yaml, or_buffer_view(&literal));
+    yaml->failed |= literal.failed;
+    or_buffer_finish(&literal);
+}
+
 static void add_key(struct or_buffer *yaml, const struct suggestion *table)
 {
     or_buffer_text(yaml, "    key: [");
     for (size_t k = 0; k < table->n; k++) {
         or_buffer_text(yaml, k ? ", " : "");
         or_buffer_text(yaml, table->key[k].nulls_equal ? "{ \"column\": " : "");
-        or_buffer_json(yaml, or_span(table->key[k].name));
+        add_value(yaml, table->key[k].name);
         or_buffer_text(yaml, table->key[k].nulls_equal ? ", \"nulls\": \"equal\" }" : "");
     }
     or_buffer_text(yaml, table->n ? "]\n" : "]   # no unique index: name the key's columns\n");
 }
 
-/* A message as comment lines. */
+/* What YAML takes for the end of a line, and other control characters, at `at`: their length. */
+static size_t line_break(const char *at)
+{
+    static const char *const breaks[] = {"\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
+        if (strncmp(at, breaks[i], strlen(breaks[i])) == 0) {
+            return strlen(breaks[i]);
+        }
+    }
+    return (unsigned char)*at < 0x20 || *at == 0x7f ? 1 : 0;
+}
+
+/* A message as comment lines. It quotes names, and a name must not end the comment. */
 static void add_comment(struct or_buffer *yaml, const char *text)
 {
+    or_buffer_text(yaml, "    # ");
     while (*text) {
-        size_t line = strcspn(text, "\n");
-        or_buffer_text(yaml, "    # ");
-        or_buffer_add(yaml, text, line);
-        or_buffer_char(yaml, '\n');
-        text += line;
-        text += *text == '\n';
+        size_t skip = line_break(text);
+        if (*text == '\n') {
+            or_buffer_text(yaml, text[1] ? "\n    # " : "");
+        } else {
+            or_buffer_char(yaml, skip ? '?' : *text);
+        }
+        text += skip ? skip : 1;
     }
+    or_buffer_char(yaml, '\n');
 }
 
 /* Only what speaks against the table goes into the file; that the server is gone does not. */
@@ -108,7 +140,7 @@ static enum onerow_status suggest_table(struct onerow_store *store, const struct
     or_buffer_text(yaml, ":\n    store: ");
     or_buffer_json(yaml, or_span(table->store));
     or_buffer_text(yaml, "\n    location: ");
-    or_buffer_json(yaml, or_span(table->location));
+    add_value(yaml, table->location);
     or_buffer_char(yaml, '\n');
     enum onerow_status status = table->n ? try_key(store, table, yaml, error) : ONEROW_OK;
     add_key(yaml, table);

@@ -17,7 +17,25 @@
  *     [[1, 2], [3]]      integer[]          refused: a PostgreSQL array is rectangular
  *     [{"a": 1}]         jsonb[]            {"{\"a\":1}"}
  *
- * An element of an array is converted as a value of a column of the element's type is.
+ * An element of an array is converted as a value of a column of the element's type is, in
+ * PostgreSQL's own form ({…}) as in JSON; arrays of types that are not built in pass in that
+ * form as they are (their delimiter need not be a comma).
+ *
+ * Types without a zone hold UTC, and PostgreSQL drops what they cannot hold without a word. So
+ * nothing is sent that it would drop:
+ *
+ *     2024-01-01T00:30:00+02:00    timestamp    2023-12-31 22:30:00
+ *     2024-01-01 00:30:00          timestamp    as it is, and so with Z or UTC
+ *     2024-01-01 00:30 CET         timestamp    refused, as is a zone in another form than ISO
+ * 8601's 2024-01-01T00:00:00Z         date         as it is: midnight in UTC is the day
+ *     2024-01-01T00:30:00Z         date         refused, as is midnight elsewhere: which day it is
+ *                                               depends on who asks
+ *     12:00:00+02:00               time         refused: without a day it has no time in UTC
+ *     2024-01-01 12:00             time         refused: it has a day
+ *     [2024-01-01 00:30+02,)       tsrange      refused; bounds are given in UTC
+ *
+ * Words that stand for a moment (now, today, infinity) pass; what is no known word could be a zone
+ * and is refused.
  *
  * A date or timestamp that is a key is read back through to_json, which writes ISO 8601
  * whatever DateStyle says, without trailing zeros: the canonical form but for its closing Z.
@@ -53,13 +71,22 @@ enum type_oid {
     OID_TIMESTAMPTZ = 1184,
     OID_INTERVAL = 1186,
     OID_TIMETZ = 1266,
+    OID_BIT = 1560,
+    OID_VARBIT = 1562,
     OID_NUMERIC = 1700,
     OID_JSONB = 3802,
+    OID_TSRANGE = 3908,
+    OID_DATERANGE = 3912,
+    OID_TSMULTIRANGE = 4533,
+    OID_DATEMULTIRANGE = 4535,
+    OID_FIRST_CREATED = 16384, /* from here on types are not built in */
 };
 
-#define DIMENSIONS_MAX  6    /* of an array */
-#define NAME_BYTES      63   /* in a value of type name */
-#define SECOND_DIGITS   6    /* of a fraction of a second that PostgreSQL keeps */
+#define DIMENSIONS_MAX  6  /* of an array */
+#define NAME_BYTES      63 /* in a value of type name */
+#define SECOND_DIGITS   6  /* of a fraction of a second that PostgreSQL keeps */
+#define YEAR_DIGITS     6  /* at most, in a timestamp */
+#define MINUTES_PER_DAY (24 * 60)
 #define LENGTH_HEADER   4    /* what a type modifier is above the length it stands for */
 #define SHOWN_NUMBER    40U  /* bytes of a number in a message */
 #define REASON_MAX      256U /* bytes in a reason without the column's name */
@@ -140,6 +167,29 @@ static bool is_text(const struct onerow_value *value)
 static bool is_digit(char byte)
 {
     return byte >= '0' && byte <= '9';
+}
+
+static bool is_letter(char byte)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+}
+
+/* As PostgreSQL's input functions see it. */
+static bool is_space(char byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+static bool plain_text(const struct conversion *to, const struct onerow_value *value,
+                       struct onerow_span *text)
+{
+    const struct or_postgres_column *column = &to->table->columns[to->column];
+    *text = text_of(value);
+    if (value->kind == ONEROW_JSON && !to->element && column->typtype && column->typtype != 'b') {
+        return refuse(to, "is %s; give it in PostgreSQL's text form of %s", kind_name(value),
+                      declared(to));
+    }
+    return true;
 }
 
 /* ---- numbers ----------------------------------------------------------------- */
@@ -380,7 +430,275 @@ static bool truth_text(const struct conversion *to, const struct onerow_value *v
     return known || refuse(to, "is not true or false");
 }
 
-/* ---- moments ------------------------------------------------------------------- */
+/* ---- moments in ISO 8601's form ------------------------------------------------- */
+
+struct moment {
+    int year; /* 0 is 1 BC */
+    int month;
+    int day;
+    int minute;                 /* of the day; 1440 is 24:00 */
+    struct onerow_span seconds; /* ":SS.fraction" as given, or nothing */
+    int offset;                 /* of its zone in minutes; 0: it is in UTC */
+};
+
+static void skip(struct onerow_span *text, size_t n)
+{
+    text->data += n;
+    text->len -= n;
+}
+
+static void skip_spaces(struct onerow_span *text)
+{
+    while (text->len && is_space(text->data[0])) {
+        skip(text, 1);
+    }
+}
+
+static bool take(struct onerow_span *text, const char *word)
+{
+    size_t len = strlen(word);
+    if (text->len < len ||
+        !or_ascii_equal_fold((struct onerow_span){text->data, len}, or_span(word))) {
+        return false;
+    }
+    skip(text, len);
+    return true;
+}
+
+static bool take_number(struct onerow_span *text, size_t least, size_t most, int *number)
+{
+    size_t n = 0;
+    *number = 0;
+    for (; n < most && n < text->len && is_digit(text->data[n]); n++) {
+        *number = *number * 10 + (text->data[n] - '0');
+    }
+    skip(text, n);
+    return n >= least;
+}
+
+static bool take_date(struct onerow_span *text, struct moment *moment)
+{
+    return take_number(text, 4, YEAR_DIGITS, &moment->year) && take(text, "-") &&
+           take_number(text, 2, 2, &moment->month) && take(text, "-") &&
+           take_number(text, 2, 2, &moment->day);
+}
+
+/* HH:MM[:SS[.fraction]] */
+static bool take_clock(struct onerow_span *text, struct moment *moment)
+{
+    int hour = 0;
+    int minute = 0;
+    int second = 0;
+    bool taken =
+        take_number(text, 2, 2, &hour) && take(text, ":") && take_number(text, 2, 2, &minute);
+    const char *from = text->data;
+    if (taken && take(text, ":")) {
+        taken = take_number(text, 2, 2, &second);
+        if (taken && take(text, ".")) {
+            taken = text->len && is_digit(text->data[0]);
+            while (text->len && is_digit(text->data[0])) {
+                skip(text, 1);
+            }
+        }
+    }
+    moment->minute = hour * 60 + minute;
+    moment->seconds = (struct onerow_span){from, (size_t)(text->data - from)};
+    return taken && minute < 60;
+}
+
+/* Z, UTC, ±HH, ±HH:MM or ±HHMM, or none. */
+static bool take_zone(struct onerow_span *text, struct moment *moment)
+{
+    int hours = 0;
+    int minutes = 0;
+    skip_spaces(text);
+    bool west = take(text, "-");
+    if (!west && !take(text, "+")) {
+        return take(text, "Z") || take(text, "UTC") || true;
+    }
+    if (!take_number(text, 2, 2, &hours)) {
+        return false;
+    }
+    if (take(text, ":") || (text->len && is_digit(text->data[0]))) {
+        if (!take_number(text, 2, 2, &minutes)) {
+            return false;
+        }
+    }
+    moment->offset = (hours * 60 + minutes) * (west ? -1 : 1);
+    return hours < 24 && minutes < 60;
+}
+
+static bool take_era(struct onerow_span *text, struct moment *moment)
+{
+    skip_spaces(text);
+    if (take(text, "BC")) {
+        moment->year = 1 - moment->year;
+        return moment->year <= 0;
+    }
+    return take(text, "AD") || moment->year > 0;
+}
+
+/* Reads a date with a time of day, in the form that RFC 3339 has of ISO 8601 and PostgreSQL's
+ * output has. False: it is none. The calendar is not asked. */
+static bool read_moment(struct onerow_span text, struct moment *moment)
+{
+    *moment = (struct moment){0};
+    if (!take_date(&text, moment) || (!take(&text, "T") && !take(&text, " "))) {
+        return false;
+    }
+    skip_spaces(&text);
+    return take_clock(&text, moment) && take_zone(&text, moment) && take_era(&text, moment) &&
+           text.len == 0;
+}
+
+/* ":00.000" or nothing. */
+static bool is_zero(struct onerow_span seconds)
+{
+    size_t i = 0;
+    while (i < seconds.len && strchr(":.0", seconds.data[i])) {
+        i++;
+    }
+    return i == seconds.len;
+}
+
+static int days_in(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return month == 2 && leap ? 29 : days[month - 1];
+}
+
+static bool exists(const struct moment *moment)
+{
+    bool within = moment->minute < MINUTES_PER_DAY ||
+                  (moment->minute == MINUTES_PER_DAY && is_zero(moment->seconds));
+    return within && moment->month >= 1 && moment->month <= 12 && moment->day >= 1 &&
+           moment->day <= days_in(moment->year, moment->month);
+}
+
+/* Takes the offset off: the seconds stay, and the date moves by one day at most. */
+static void bring_to_utc(struct moment *moment)
+{
+    moment->minute -= moment->offset;
+    if (moment->minute < 0) {
+        moment->minute += MINUTES_PER_DAY;
+        moment->day--;
+    } else if (moment->minute >= MINUTES_PER_DAY) {
+        moment->minute -= MINUTES_PER_DAY;
+        moment->day++;
+    }
+    int month = moment->month;
+    if (moment->day == 0) {
+        moment->year -= month == 1;
+        moment->month = month == 1 ? 12 : month - 1;
+        moment->day = days_in(moment->year, moment->month);
+    } else if (moment->day > days_in(moment->year, month)) {
+        moment->year += month == 12;
+        moment->month = month == 12 ? 1 : month + 1;
+        moment->day = 1;
+    }
+}
+
+/* ---- moments in any other form ---------------------------------------------------- */
+
+enum word {
+    WORD_UNKNOWN,
+    WORD_ALONE, /* stands for a moment, or is the zone UTC */
+    WORD_DAY,
+    WORD_CLOCK,
+};
+
+/* What PostgreSQL reads in dates and times, but for zones. */
+static enum word word_of(struct onerow_span text)
+{
+    static const struct {
+        const char *words; /* a space before and behind each */
+        enum word word;
+    } known[] = {
+        {" now infinity z utc ", WORD_ALONE},
+        {" january february march april may june july august september october november december "
+         "jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday "
+         "friday saturday sunday mon tue tues wed weds thu thur thurs fri sat sun bc ad j today "
+         "tomorrow yesterday epoch ",
+         WORD_DAY},
+        {" am pm t allballs ", WORD_CLOCK},
+    };
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        for (const char *at = known[k].words + 1; *at;) {
+            size_t len = strcspn(at, " ");
+            if (or_ascii_equal_fold(text, (struct onerow_span){at, len})) {
+                return known[k].word;
+            }
+            at += len + 1;
+        }
+    }
+    return WORD_UNKNOWN;
+}
+
+/* What a text that is to be a moment holds, as far as that can be seen. */
+struct sight {
+    bool zone; /* or what could be one */
+    bool day;
+    bool clock;
+    bool words;
+    unsigned numbers; /* parts that begin with a digit */
+};
+
+/* The words of a part; whether one of them or a colon makes it a time of day. */
+static bool see_words(struct onerow_span part, struct sight *sight)
+{
+    bool clock = memchr(part.data, ':', part.len) != NULL;
+    for (size_t i = 0; i < part.len; i++) {
+        size_t from = i;
+        while (i < part.len && is_letter(part.data[i])) {
+            i++;
+        }
+        if (i > from) {
+            enum word word = word_of((struct onerow_span){part.data + from, i - from});
+            sight->words = true;
+            sight->zone |= word == WORD_UNKNOWN;
+            sight->day |= word == WORD_DAY;
+            clock |= word == WORD_CLOCK;
+        }
+    }
+    sight->clock |= clock;
+    return clock;
+}
+
+/* A dash is a date's where it joins, as in 2024-02-29 and 29-Feb-2024. Elsewhere it begins an
+ * offset, as a plus does. */
+static void see_part(struct onerow_span part, struct sight *sight)
+{
+    bool clock = see_words(part, sight);
+    size_t dashes = 0;
+    bool joins = true;
+    for (size_t i = 0; i < part.len; i++) {
+        if (part.data[i] == '-') {
+            joins &= i && i + 1 < part.len && part.data[i - 1] != '-' && part.data[i + 1] != '-';
+            dashes++;
+        }
+    }
+    sight->zone |= memchr(part.data, '+', part.len) || !joins;
+    sight->zone |= dashes && (dashes != 2 || clock);
+    sight->day |= dashes || memchr(part.data, '/', part.len);
+    sight->numbers += is_digit(part.data[0]);
+}
+
+static struct sight see(struct onerow_span text)
+{
+    struct sight sight = {0};
+    while (skip_spaces(&text), text.len) {
+        struct onerow_span part = {text.data, 0};
+        while (part.len < text.len && !is_space(text.data[part.len])) {
+            part.len++;
+        }
+        see_part(part, &sight);
+        skip(&text, part.len);
+    }
+    return sight;
+}
+
+/* ---- moments -------------------------------------------------------------------------- */
 
 /* How many digits follow the point. */
 static size_t fraction_digits(struct onerow_span text)
@@ -407,6 +725,142 @@ static bool moment_text(const struct conversion *to, const struct onerow_value *
                       "is finer than the column keeps (%zu digits of a second's fraction): the key "
                       "would be another one",
                       kept);
+    }
+    return true;
+}
+
+static bool is_signed_infinity(struct onerow_span text)
+{
+    return (take(&text, "-") || take(&text, "+")) && or_ascii_equal_fold(text, OR_SPAN("infinity"));
+}
+
+static bool refuse_zone(const struct conversion *to)
+{
+    return refuse(to,
+                  "has a time zone, or a word that could be one, which %s does not hold; give "
+                  "it as YYYY-MM-DDTHH:MM:SS with Z or ±HH:MM",
+                  declared(to));
+}
+
+/* *moment has an offset that is not 0 when the text is not to be sent as it is. */
+static bool check_timestamp(const struct conversion *to, struct onerow_span text,
+                            struct moment *moment)
+{
+    text = or_span_trim(text);
+    if (!read_moment(text, moment)) {
+        *moment = (struct moment){0};
+        return is_signed_infinity(text) || !see(text).zone || refuse_zone(to);
+    }
+    return moment->offset == 0 || exists(moment) ||
+           refuse(to, "is a moment that the calendar does not have");
+}
+
+static bool timestamp_text(const struct conversion *to, const struct onerow_value *value,
+                           struct onerow_span *text)
+{
+    struct moment moment;
+    if (!moment_text(to, value, text) || !check_timestamp(to, *text, &moment)) {
+        return false;
+    }
+    if (moment.offset == 0) {
+        return true;
+    }
+    bring_to_utc(&moment);
+    bool bc = moment.year <= 0;
+    *text = or_span(or_arena_printf(to->arena, "%04d-%02d-%02d %02d:%02d%.*s%s",
+                                    bc ? 1 - moment.year : moment.year, moment.month, moment.day,
+                                    moment.minute / 60, moment.minute % 60, (int)moment.seconds.len,
+                                    moment.seconds.data, bc ? " BC" : ""));
+    return text->data || no_memory(to);
+}
+
+static bool check_date(const struct conversion *to, struct onerow_span text)
+{
+    struct moment moment = {0};
+    struct onerow_span rest = text = or_span_trim(text);
+    if ((take_date(&rest, &moment) && rest.len == 0) || is_signed_infinity(text)) {
+        return true;
+    }
+    bool clock = false;
+    if (read_moment(text, &moment)) {
+        clock = moment.minute || !is_zero(moment.seconds) || moment.offset;
+    } else {
+        struct sight sight = see(text);
+        clock = sight.clock || sight.zone || (sight.numbers == 2 && !sight.words);
+    }
+    return !clock || refuse(to,
+                            "has more than a day (a time of day, a zone or a word that is not "
+                            "known), which %s does not hold; give it as YYYY-MM-DD",
+                            declared(to));
+}
+
+static bool date_text(const struct conversion *to, const struct onerow_value *value,
+                      struct onerow_span *text)
+{
+    return moment_text(to, value, text) && check_date(to, *text);
+}
+
+static bool time_text(const struct conversion *to, const struct onerow_value *value,
+                      struct onerow_span *text)
+{
+    struct moment moment = {0};
+    if (!moment_text(to, value, text)) {
+        return false;
+    }
+    struct onerow_span rest = or_span_trim(*text);
+    if (take_clock(&rest, &moment) && take_zone(&rest, &moment) && rest.len == 0 &&
+        moment.offset == 0) {
+        return true;
+    }
+    struct sight sight = see(or_span_trim(*text));
+    return !(sight.zone || sight.day || sight.numbers > 1 || moment.offset) ||
+           refuse(to,
+                  "has more than a time of day (a day, a zone or a word that is not known), "
+                  "which %s does not hold; give it as HH:MM:SS",
+                  declared(to));
+}
+
+/* ---- ranges of moments --------------------------------------------------------------- */
+
+static bool is_bracket(char byte)
+{
+    return byte != '\0' && strchr("[](){},\"\\", byte) != NULL;
+}
+
+static bool check_bound(const struct conversion *to, struct onerow_span text)
+{
+    struct moment moment;
+    if (to->type == OID_DATERANGE || to->type == OID_DATEMULTIRANGE) {
+        return check_date(to, text);
+    }
+    return check_timestamp(to, text, &moment) &&
+           (moment.offset == 0 ||
+            refuse(to,
+                   "has a bound in another time zone than UTC, which %s does not hold; give "
+                   "the bounds in UTC",
+                   declared(to)));
+}
+
+/* Looks at what lies between brackets, commas and quotes: the bounds, or parts of them. */
+static bool range_text(const struct conversion *to, const struct onerow_value *value,
+                       struct onerow_span *text)
+{
+    if (!plain_text(to, value, text)) {
+        return false;
+    }
+    if (or_ascii_equal_fold(or_span_trim(*text), OR_SPAN("empty"))) {
+        return true;
+    }
+    struct onerow_span rest = *text;
+    while (rest.len) {
+        struct onerow_span bound = {rest.data, 0};
+        while (bound.len < rest.len && !is_bracket(rest.data[bound.len])) {
+            bound.len++;
+        }
+        if (!check_bound(to, bound)) {
+            return false;
+        }
+        skip(&rest, bound.len + (bound.len < rest.len));
     }
     return true;
 }
@@ -470,6 +924,42 @@ static bool bytes_text(const struct conversion *to, const struct onerow_value *v
            refuse(to, "is %s; bytes are given as text in hexadecimal (\\x…)", kind_name(value));
 }
 
+/* ---- bit strings ------------------------------------------------------------------- */
+
+/* How many bits a text has: 0 and 1, perhaps behind b, or hexadecimal digits behind x. */
+static bool count_bits(struct onerow_span text, size_t *bits)
+{
+    bool hex = take(&text, "x");
+    if (!hex) {
+        take(&text, "b");
+    }
+    const char *digits = hex ? "0123456789abcdefABCDEF" : "01";
+    size_t n = 0;
+    while (n < text.len && text.data[n] && strchr(digits, text.data[n])) {
+        n++;
+    }
+    *bits = hex ? n * 4 : n;
+    return n == text.len;
+}
+
+/* An assignment refuses another length, an explicit cast cuts or fills up without a word. */
+static bool bits_text(const struct conversion *to, const struct onerow_value *value,
+                      struct onerow_span *text)
+{
+    size_t bits = 0;
+    if (!is_text(value) && value->kind != ONEROW_NUMBER) {
+        return refuse_kind(to, value);
+    }
+    *text = text_of(value);
+    if (!count_bits(*text, &bits)) {
+        return refuse(to, "is no bit string; give 0 and 1, or x and hexadecimal digits");
+    }
+    size_t size = to->typmod >= 0 ? (size_t)to->typmod : SIZE_MAX;
+    bool fits = to->type == OID_BIT && to->typmod >= 0 ? bits == size : bits <= size;
+    return fits || refuse(to, "is a bit string of length %zu, the column takes %s%zu", bits,
+                          to->type == OID_BIT ? "" : "at most ", size);
+}
+
 /* ---- JSON ------------------------------------------------------------------------- */
 
 static bool json_text(const struct conversion *to, const struct onerow_value *value,
@@ -489,18 +979,6 @@ static bool json_text(const struct conversion *to, const struct onerow_value *va
 
 /* ---- any type but arrays ------------------------------------------------------------ */
 
-static bool plain_text(const struct conversion *to, const struct onerow_value *value,
-                       struct onerow_span *text)
-{
-    const struct or_postgres_column *column = &to->table->columns[to->column];
-    *text = text_of(value);
-    if (value->kind == ONEROW_JSON && !to->element && column->typtype && column->typtype != 'b') {
-        return refuse(to, "is %s; give it in PostgreSQL's text form of %s", kind_name(value),
-                      declared(to));
-    }
-    return true;
-}
-
 static bool scalar_text(const struct conversion *to, const struct onerow_value *value,
                         struct onerow_span *text)
 {
@@ -512,12 +990,18 @@ static bool scalar_text(const struct conversion *to, const struct onerow_value *
     case OID_FLOAT4:
     case OID_FLOAT8: return float_text(to, value, text);
     case OID_BOOL: return truth_text(to, value, text);
-    case OID_DATE:
-    case OID_TIME:
+    case OID_DATE: return date_text(to, value, text);
+    case OID_TIME: return time_text(to, value, text);
+    case OID_TIMESTAMP: return timestamp_text(to, value, text);
     case OID_TIMETZ:
-    case OID_TIMESTAMP:
     case OID_TIMESTAMPTZ:
     case OID_INTERVAL: return moment_text(to, value, text);
+    case OID_TSRANGE:
+    case OID_TSMULTIRANGE:
+    case OID_DATERANGE:
+    case OID_DATEMULTIRANGE: return range_text(to, value, text);
+    case OID_BIT:
+    case OID_VARBIT: return bits_text(to, value, text);
     case OID_BPCHAR:
     case OID_VARCHAR: return sized_text(to, value, text);
     case OID_NAME: return short_text(to, value, NAME_BYTES, text);
@@ -650,38 +1134,126 @@ static bool add_array(struct array *array, yyjson_val *value, size_t depth)
     return true;
 }
 
-static bool parsed_array(struct array *array, yyjson_doc *doc, struct onerow_span *text)
+static bool finish_array(const struct array *array, struct onerow_span *text)
 {
-    if (!measure(array, yyjson_doc_get_root(doc)) ||
-        !add_array(array, yyjson_doc_get_root(doc), 0)) {
-        return false;
-    }
     *text = array->literal.failed ? (struct onerow_span){0}
                                   : or_arena_copy(array->to.arena, or_buffer_view(&array->literal));
     return text->data || no_memory(&array->to);
 }
 
+static bool json_array_text(struct array *array, struct onerow_span *text)
+{
+    yyjson_doc *doc = yyjson_read(text->data, text->len, YYJSON_READ_NUMBER_AS_RAW);
+    if (!doc) {
+        return no_memory(&array->to); /* what the input made is JSON */
+    }
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    bool made = measure(array, root) && add_array(array, root, 0) && finish_array(array, text);
+    yyjson_doc_free(doc);
+    return made;
+}
+
+/* ---- arrays in PostgreSQL's own form ---------------------------------------------------- */
+
+static bool refuse_literal(const struct conversion *to)
+{
+    return refuse(to, "is text that is no array in PostgreSQL's form, {…}; its type is %s",
+                  declared(to));
+}
+
+/* Takes the text of an element, quoted or not; *plain: it is not, so that NULL is NULL. */
+static bool take_element(struct onerow_span *text, char delimiter, struct or_buffer *out,
+                         bool *plain)
+{
+    size_t solid = 0; /* without spaces behind it */
+    bool quoted = take(text, "\"");
+    *plain = !quoted;
+    while (text->len) {
+        char byte = text->data[0];
+        if (quoted ? byte == '"' : byte == delimiter || byte == '{' || byte == '}' || byte == '"') {
+            break;
+        }
+        bool escaped = byte == '\\' && text->len > 1;
+        *plain &= !escaped;
+        or_buffer_char(out, escaped ? text->data[1] : byte);
+        skip(text, escaped ? 2 : 1);
+        solid = quoted || escaped || !is_space(byte) ? out->len : solid;
+    }
+    out->len = solid;
+    return quoted ? take(text, "\"") : solid > 0;
+}
+
+static bool convert_element(struct array *array, struct onerow_span given, bool plain)
+{
+    struct onerow_value value = {.column = array->to.column,
+                                 .kind = ONEROW_UNTYPED,
+                                 .data = given.data,
+                                 .len = (uint32_t)given.len};
+    struct onerow_span text;
+    if (plain && or_ascii_equal_fold(given, OR_SPAN("NULL"))) {
+        or_buffer_text(&array->literal, "NULL");
+        return true;
+    }
+    if (!scalar_text(&array->to, &value, &text)) {
+        return false;
+    }
+    add_quoted(&array->literal, text);
+    return true;
+}
+
+static bool copy_element(struct array *array, struct onerow_span *text, char delimiter)
+{
+    struct or_buffer out;
+    bool plain = false;
+    or_buffer_init(&out);
+    bool taken = take_element(text, delimiter, &out, &plain);
+    bool copied = out.failed ? no_memory(&array->to)
+                  : taken    ? convert_element(array, or_buffer_view(&out), plain)
+                             : refuse_literal(&array->to);
+    or_buffer_finish(&out);
+    return copied;
+}
+
+/* Brackets, delimiters and what stands before the first bracket ([0:1]=) stay as they are; whether
+ * they make an array is the server's to say. */
+static bool literal_text(const struct conversion *to, struct array *array, struct onerow_span *text)
+{
+    char delimiter = array->to.type == OID_BOX ? ';' : ',';
+    struct onerow_span rest = *text;
+    const char *open = memchr(rest.data, '{', rest.len);
+    if (!open) {
+        return refuse_literal(to);
+    }
+    or_buffer_add(&array->literal, rest.data, (size_t)(open - rest.data));
+    skip(&rest, (size_t)(open - rest.data));
+    while (skip_spaces(&rest), rest.len) {
+        char byte = rest.data[0];
+        if (byte == '{' || byte == '}' || byte == delimiter) {
+            or_buffer_char(&array->literal, byte);
+            skip(&rest, 1);
+        } else if (!copy_element(array, &rest, delimiter)) {
+            return false;
+        }
+    }
+    return finish_array(array, text);
+}
+
 static bool array_text(const struct conversion *to, const struct onerow_value *value,
                        struct onerow_span *text)
 {
-    if (is_text(value)) {
-        *text = text_of(value);
-        return true;
-    }
-    if (value->kind != ONEROW_JSON || value->data[0] != '[') {
-        return refuse_kind(to, value);
-    }
-    yyjson_doc *doc = yyjson_read(value->data, value->len, YYJSON_READ_NUMBER_AS_RAW);
-    if (!doc) {
-        return no_memory(to); /* what the input made is JSON */
-    }
     struct array array = {.to = *to};
     array.to.element = true;
     array.to.type = to->table->columns[to->column].element_type;
+    *text = text_of(value);
+    if (is_text(value) && array.to.type >= OID_FIRST_CREATED) {
+        return true;
+    }
+    if (!is_text(value) && (value->kind != ONEROW_JSON || value->data[0] != '[')) {
+        return refuse_kind(to, value);
+    }
     or_buffer_init(&array.literal);
-    bool made = parsed_array(&array, doc, text);
+    bool made = is_text(value) ? literal_text(to, &array, text) : json_array_text(&array, text);
     or_buffer_finish(&array.literal);
-    yyjson_doc_free(doc);
     return made;
 }
 
@@ -770,10 +1342,12 @@ void or_postgres_key_sql(struct or_buffer *sql, const struct or_postgres_table *
     const char *before = "";
     const char *behind = "::text";
     switch (table->columns[column].base_type) {
-    case OID_NUMERIC: before = "trim_scale(", behind = ")::text"; break;
+    case OID_NUMERIC: before = "pg_catalog.trim_scale(", behind = ")::text"; break;
     case OID_DATE:
-    case OID_TIMESTAMP: before = "(to_json(", behind = ") #>> '{}')"; break;
-    case OID_TIMESTAMPTZ: before = "(to_json(", behind = " AT TIME ZONE 'UTC') #>> '{}')"; break;
+    case OID_TIMESTAMP: before = "(pg_catalog.to_json(", behind = ") #>> '{}')"; break;
+    case OID_TIMESTAMPTZ:
+        before = "(pg_catalog.to_json(", behind = " AT TIME ZONE 'UTC') #>> '{}')";
+        break;
     default: break;
     }
     or_buffer_printf(sql, "%s%s.", before, alias);

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 
 import harness
 import postgres
@@ -87,7 +88,7 @@ class Worker:
         self.lines += lines
         self.ends[result.code] += 1
         if result.code == 69:
-            print(f"# {result.err.splitlines()[0]}")
+            print(f"# {result.err.splitlines()[1:2]}")
         assert result.code in (0, 1, 69, 75, -signal.SIGKILL), result
         self.done = result.code in (0, 1)
         if self.done:
@@ -165,17 +166,24 @@ def check_end(inputs, rows):
 
 # ---- crashes, kills, stops ----------------------------------------------------------------------
 
-def run_through(t, inputs, workers, events):
-    """Each event happens once the workers have written some more lines, all at random moments."""
+def run_through(t, inputs, workers, events, stopped=()):
+    """Each event happens once the workers have written some more lines, all at random moments. A
+    stopped worker with a transaction open may hold all others up: then it does not wait for them."""
     total = sum(len(mine) for mine in inputs)
     for number, event in enumerate(events):
         wanted = total * (number + 1) // (len(events) + 2)
-        def there():
+        seen = [0, time.monotonic()]  # lines, and since when
+
+        def due():
             left = [worker.poll() for worker in workers]
             written = sum(len(worker.lines) + (0 if worker.done else worker.written())
                           for worker in workers)
-            return written >= wanted or not any(left)
-        t.wait_until(there, seconds=120, what=f"{wanted} result lines")
+            if written > seen[0]:
+                seen[:] = written, time.monotonic()
+            held_up = stopped and time.monotonic() - seen[1] > 1
+            return written >= wanted or held_up or not any(left)
+
+        t.wait_until(due, seconds=120, what=f"{wanted} result lines")
         event(t.random.choice([worker for worker in workers if not worker.done] or workers))
 
 
@@ -208,7 +216,7 @@ def test_race_with_crashes(t):
 
     events = [crash, pause, crash, go_on, kill, kill, crash, pause, kill, go_on, crash]
     try:
-        run_through(t, inputs, workers, events)
+        run_through(t, inputs, workers, events, stopped)
     finally:
         go_on(None)
     finish_all(t, workers)

@@ -1122,7 +1122,7 @@ static void suggests(void **state)
     assert_contains(yaml, "  \"own\":\n    store: \"app\"\n    location: \"public.own\"\n"
                           "    key: [\"k\"]\n");
     assert_contains(yaml, "    location: \"public.surrogate\"\n    key: [\"Na me\", \"b\"]\n");
-    assert_contains(yaml, "  \"we\\\"ird.\":\n    store: \"app\"\n    location: "
+    assert_contains(yaml, "  \"public.\\\"we\\\"\\\"ird.\\\"\":\n    store: \"app\"\n    location: "
                           "\"public.\\\"we\\\"\\\"ird.\\\"\"\n    key: [\"a\\\"b\"]\n");
     assert_contains(yaml, "  \"app.keyless\":\n    store: \"app\"\n    location: "
                           "\"app.keyless\"\n    key: []   # no unique index");

@@ -31,11 +31,16 @@ enum type_oid {
     OID_BPCHAR = 1042,
     OID_VARCHAR = 1043,
     OID_DATE = 1082,
+    OID_TIME = 1083,
     OID_TIMESTAMP = 1114,
     OID_TIMESTAMPTZ = 1184,
+    OID_BIT = 1560,
+    OID_VARBIT = 1562,
     OID_NUMERIC = 1700,
     OID_UUID = 2950,
     OID_JSONB = 3802,
+    OID_TSRANGE = 3908,
+    OID_DATERANGE = 3912,
     OID_OTHER = 70000,
 };
 
@@ -216,6 +221,204 @@ static void a_key_keeps_its_fraction_of_a_second(void **state)
     BECOMES(ONEROW_NUMBER, "20240229", "! column \"c\" is a number; its type is the type");
 }
 
+#define NO_ZONE                                                                                    \
+    "! column \"c\" has a time zone, or a word that could be one, which the type does not hold; "  \
+    "give it as YYYY-MM-DDTHH:MM:SS with Z or ±HH:MM"
+
+static void timestamps_without_zone_are_in_utc(void **state)
+{
+    static const char *const becomes[][2] = {
+        {"2024-01-01T00:30:00+02:00", "2023-12-31 22:30:00"},
+        {"2024-02-28 23:30:00.123456-0130", "2024-02-29 01:00:00.123456"},
+        {"2023-02-28T23:30-01", "2023-03-01 00:30"},
+        {"2024-03-01t00:00:00+14:00", "2024-02-29 10:00:00"},
+        {"2100-03-01T00:00:00+00:01", "2100-02-28 23:59:00"},
+        {"2000-03-01T00:00:00+00:01", "2000-02-29 23:59:00"},
+        {"2024-12-31T24:00:00-00:30", "2025-01-01 00:30:00"},
+        {"2024-12-31T24:00:00+00:30", "2024-12-31 23:30:00"},
+        {"2024-12-31 23:59:60 -08", "2025-01-01 07:59:60"},
+        {"9999-12-31T23:00:00-02:00", "10000-01-01 01:00:00"},
+        {"0001-01-01T00:30:00+01", "0001-12-31 23:30:00 BC"},
+        {"0001-12-31 23:30:00-01 BC", "0001-01-01 00:30:00"},
+        {"0005-02-28 23:30:00-01 bc", "0005-02-29 00:30:00 BC"},
+        {" 2024-05-06 07:08:09 +00:30\n", "2024-05-06 06:38:09"},
+        {"2024-05-06  07:08:09+0100 AD", "2024-05-06 06:08:09"},
+    };
+    static const char *const stays[] = {
+        "2024-01-01T00:30:00",
+        "2024-01-01T00:30:00Z",
+        "2024-01-01T00:30:00.5z",
+        "2024-01-01 00:30:00 UTC",
+        "2024-01-01T00:30:00+00:00",
+        "2024-01-01 00:30:00-00",
+        "2024-01-01",
+        "20240101T003000Z",
+        "20240101 003000",
+        "0044-03-15 12:00:00 BC",
+        "infinity",
+        "-infinity",
+        "+Infinity",
+        "now",
+        "Today",
+        "epoch",
+        "tomorrow allballs",
+        "29 Feb 2024 11:30 PM",
+        "Sat 29-Feb-2024 23:30:00",
+        "February 29, 2024",
+        "1/8/2024 00:30",
+        "J2460310",
+        "2024-13-45 00:00:00",
+        "",
+    };
+    static const char *const refused[] = {
+        "2024-01-01 00:30:00 Europe/Berlin",
+        "2024-01-01 00:30:00 CET",
+        "2024-01-01 00:30:00 PST8PDT",
+        "2024-01-01T00:30:00+2",
+        "2024-01-01T00:30:00+02:00:30",
+        "2024-01-01T00:30:00+24:00",
+        "2024-01-01T00:30:00+02:60",
+        "2024-01-01T00:30:00.+02",
+        "2024-01-01 -02",
+        "20240101T003000+0200",
+        "20240101T003000-0200",
+        "20240101 003000-02",
+        "Jan 1 00:30:00 2024 -02",
+        "29-Feb-2024 23:30:00+02",
+        "00:30-02 Jan 1 2024",
+        "24-01-01T00:30:00-02",
+        "2024-01-01 00:30:00,-02",
+        "2024-01-01 00:30:00 UTC+2",
+        "now Europe/Berlin",
+        "tomorrow evening",
+    };
+    (void)state;
+    make_table(OID_TIMESTAMP, -1, false);
+    for (size_t i = 0; i < sizeof becomes / sizeof *becomes; i++) {
+        BECOMES(i % 2 ? ONEROW_TEXT : ONEROW_UNTYPED, becomes[i][0], becomes[i][1]);
+    }
+    for (size_t i = 0; i < sizeof stays / sizeof *stays; i++) {
+        BECOMES(ONEROW_TEXT, stays[i], stays[i]);
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        BECOMES(ONEROW_TEXT, refused[i], NO_ZONE);
+    }
+    static const char no_moment[] = "! column \"c\" is a moment that the calendar does not have";
+    BECOMES(ONEROW_TEXT, "2023-02-29T00:30:00+02:00", no_moment);
+    BECOMES(ONEROW_TEXT, "2024-13-01T00:30:00+02:00", no_moment);
+    BECOMES(ONEROW_TEXT, "2024-00-01T00:30:00+02:00", no_moment);
+    BECOMES(ONEROW_TEXT, "2024-01-00T00:30:00+02:00", no_moment);
+    BECOMES(ONEROW_TEXT, "2024-01-01T24:00:01+02:00", no_moment);
+    BECOMES(ONEROW_TEXT, "2024-01-01T24:01:00+02:00", no_moment);
+    BECOMES(ONEROW_NUMBER, "1704067200", "! column \"c\" is a number; its type is the type");
+    make_table(OID_TIMESTAMPTZ, -1, false);
+    BECOMES(ONEROW_TEXT, "2024-01-01 00:30 Europe/Berlin", "2024-01-01 00:30 Europe/Berlin");
+    make_array(OID_TIMESTAMP, -1);
+    BECOMES(ONEROW_JSON, "[[\"2024-01-01T00:30:00+02:00\",null]]",
+            "{{\"2023-12-31 22:30:00\",NULL}}");
+    BECOMES(ONEROW_UNTYPED, " {2024-01-01T00:30:00+02:00 , NULL,\"2024-01-01 00:30:00-02\"}",
+            " {\"2023-12-31 22:30:00\",NULL,\"2024-01-01 02:30:00\"}");
+}
+
+static void days_and_times_hold_nothing_else(void **state)
+{
+    static const char *const days[] = {"2024-02-29",
+                                       "2024-02-29T00:00:00",
+                                       "2024-02-29T00:00:00.000Z",
+                                       "2024-02-29 00:00:00+00",
+                                       "0044-03-15 BC",
+                                       "-infinity",
+                                       "today",
+                                       "29 Feb 2024",
+                                       "2/29/2024",
+                                       "20240229"};
+    static const char *const no_days[] = {"2024-02-29T00:00:01",   "2024-02-29T00:00:00+02:00",
+                                          "2024-02-29T24:00:00Z",  "29 Feb 2024 12 AM",
+                                          "29 Feb 2024 00:00",     "20240229 003000",
+                                          "2024-02-29 CET",        "20240229T003000",
+                                          "2024-02-29 Asia/Tokyo", "2024-02-29 +02"};
+    static const char *const times[] = {"12:00",     "12:00:00.5", " 12:00:00Z", "12:00:00+00:00",
+                                        "1200",      "040506",     "12:30 pm",   "12 PM",
+                                        "T12:00:00", "now",        "allballs"};
+    static const char *const no_times[] = {
+        "12:00:00+02",          "12:00:00-02:00",    "12:00 CET",     "2024-02-29 12:00:00",
+        "2024-02-29T12:00:00Z", "29 Feb 2024 12:00", "20240229 1200", "1/8/2024 12:00"};
+    (void)state;
+    make_table(OID_DATE, -1, false);
+    for (size_t i = 0; i < sizeof days / sizeof *days; i++) {
+        BECOMES(ONEROW_TEXT, days[i], days[i]);
+    }
+    for (size_t i = 0; i < sizeof no_days / sizeof *no_days; i++) {
+        BECOMES(ONEROW_TEXT, no_days[i],
+                "! column \"c\" has more than a day (a time of day, a zone or a word that is not "
+                "known), which the type does not hold; give it as YYYY-MM-DD");
+    }
+    make_table(OID_TIME, -1, false);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        BECOMES(ONEROW_TEXT, times[i], times[i]);
+    }
+    for (size_t i = 0; i < sizeof no_times / sizeof *no_times; i++) {
+        BECOMES(ONEROW_TEXT, no_times[i],
+                "! column \"c\" has more than a time of day (a day, a zone or a word that is not "
+                "known), which the type does not hold; give it as HH:MM:SS");
+    }
+}
+
+static void ranges_have_bounds_in_utc(void **state)
+{
+    (void)state;
+    make_table(OID_TSRANGE, -1, false);
+    column.typtype = 'r';
+    BECOMES(ONEROW_TEXT, "[2024-01-01 00:30,\"2024-01-02 00:00:00Z\")",
+            "[2024-01-01 00:30,\"2024-01-02 00:00:00Z\")");
+    BECOMES(ONEROW_TEXT, "empty", "empty");
+    BECOMES(ONEROW_TEXT, "(-infinity,)", "(-infinity,)");
+    BECOMES(ONEROW_TEXT, "[,\"2024-01-02 00:00:00+02\"]",
+            "! column \"c\" has a bound in another time zone than UTC, which the type does not "
+            "hold; give the bounds in UTC");
+    BECOMES(ONEROW_TEXT, "[,\"2024-01-02 00:00 CET\"]", NO_ZONE);
+    BECOMES(ONEROW_TEXT, "[2024-01-02 00:00:00\\+02,]", NO_ZONE);
+    BECOMES(ONEROW_JSON, "{}",
+            "! column \"c\" is a JSON object; give it in PostgreSQL's text form of the type");
+    make_table(OID_DATERANGE, -1, false);
+    BECOMES(ONEROW_TEXT, "[2024-01-01,2024-01-02]", "[2024-01-01,2024-01-02]");
+    BECOMES(ONEROW_TEXT, "[2024-01-01,\"2024-01-02 12:00\"]",
+            "! column \"c\" has more than a day (a time of day, a zone or a word that is not "
+            "known), which the type does not hold; give it as YYYY-MM-DD");
+}
+
+static void bit_strings_have_their_length(void **state)
+{
+    static const char no_bits[] =
+        "! column \"c\" is no bit string; give 0 and 1, or x and hexadecimal digits";
+    (void)state;
+    make_table(OID_BIT, 4, false);
+    BECOMES(ONEROW_TEXT, "0101", "0101");
+    BECOMES(ONEROW_UNTYPED, "b0101", "b0101");
+    BECOMES(ONEROW_TEXT, "XA", "XA");
+    BECOMES(ONEROW_NUMBER, "1101", "1101");
+    BECOMES(ONEROW_TEXT, "010", "! column \"c\" is a bit string of length 3, the column takes 4");
+    BECOMES(ONEROW_TEXT, "x1f", "! column \"c\" is a bit string of length 8, the column takes 4");
+    BECOMES(ONEROW_TEXT, "", "! column \"c\" is a bit string of length 0, the column takes 4");
+    BECOMES(ONEROW_TEXT, "0121", no_bits);
+    BECOMES(ONEROW_TEXT, "X'F'", no_bits);
+    BECOMES(ONEROW_NUMBER, "1e3", no_bits);
+    BECOMES(ONEROW_BOOL, "true", "! column \"c\" is true or false; its type is the type");
+    make_table(OID_VARBIT, 4, false);
+    BECOMES(ONEROW_TEXT, "", "");
+    BECOMES(ONEROW_TEXT, "0101", "0101");
+    BECOMES(ONEROW_TEXT, "01011",
+            "! column \"c\" is a bit string of length 5, the column takes at most 4");
+    make_table(OID_VARBIT, -1, false);
+    BECOMES(ONEROW_TEXT, "xffffffffffffffffff", "xffffffffffffffffff");
+    make_array(OID_BIT, 2);
+    BECOMES(ONEROW_JSON, "[\"01\",null,11]", "{\"01\",NULL,11}");
+    BECOMES(ONEROW_JSON, "[\"1\"]",
+            "! an element of column \"c\" is a bit string of length 1, the column takes 2");
+    BECOMES(ONEROW_TEXT, "{01,100}",
+            "! an element of column \"c\" is a bit string of length 3, the column takes 2");
+}
+
 static void text_fits_its_column(void **state)
 {
     (void)state;
@@ -284,8 +487,6 @@ static void arrays_become_literals(void **state)
     BECOMES(ONEROW_JSON, "[\"NULL\",\"\",\"q\\\"\\\\\",\"\\u00e9\\n\"]",
             "{\"NULL\",\"\",\"q\\\"\\\\\",\"é\n\"}");
     BECOMES(ONEROW_JSON, "[{\"a\":[1.50]}]", "{\"{\\\"a\\\":[1.50]}\"}");
-    BECOMES(ONEROW_TEXT, "{a,b}", "{a,b}");
-    BECOMES(ONEROW_UNTYPED, "[0:1]={a,b}", "[0:1]={a,b}");
     make_array(OID_INT4, -1);
     BECOMES(ONEROW_JSON, "[[1,2],[3,1e1]]", "{{1,2},{3,10}}");
     BECOMES(ONEROW_JSON, "[[[1],[null]]]", "{{{1},{NULL}}}");
@@ -296,6 +497,35 @@ static void arrays_become_literals(void **state)
     make_array(OID_JSONB, -1);
     BECOMES(ONEROW_JSON, "[{\"a\":1},[1,[2]],\"x\",7,null]",
             "{\"{\\\"a\\\":1}\",\"[1,[2]]\",\"\\\"x\\\"\",7,NULL}");
+}
+
+static void literals_are_converted_by_element(void **state)
+{
+    static const char no_array[] =
+        "! column \"c\" is text that is no array in PostgreSQL's form, {…}; its type is the type";
+    (void)state;
+    make_array(OID_TEXT, -1);
+    BECOMES(ONEROW_TEXT, "{}", "{}");
+    BECOMES(ONEROW_TEXT, "{ a b ,\"\",null,\"NULL\",\"q\\\"\\\\,}\"}",
+            "{\"a b\",\"\",NULL,\"NULL\",\"q\\\"\\\\,}\"}");
+    BECOMES(ONEROW_TEXT, "{a\\,b\\ ,\\NULL}", "{\"a,b \",\"NULL\"}");
+    BECOMES(ONEROW_UNTYPED, "[0:1]={ {a} , {b} }", "[0:1]={{\"a\"},{\"b\"}}");
+    BECOMES(ONEROW_TEXT, "{a,,b}", "{\"a\",,\"b\"}"); /* which the server refuses */
+    BECOMES(ONEROW_TEXT, "{a}b", "{\"a\"}\"b\"");     /* likewise */
+    BECOMES(ONEROW_TEXT, "a,b", no_array);
+    BECOMES(ONEROW_TEXT, "", no_array);
+    BECOMES(ONEROW_TEXT, "{\"a}",
+            "! an element of column \"c\" is text that is no array in "
+            "PostgreSQL's form, {…}; its type is the type");
+    make_array(OID_INT4, -1);
+    BECOMES(ONEROW_UNTYPED, "{1, 1e1}", "{\"1\",\"10\"}");
+    BECOMES(ONEROW_TEXT, "{1.5}", "! an element of column \"c\" is 1.5, not a whole number");
+    make_array(OID_JSONB, -1);
+    BECOMES(ONEROW_TEXT, "{\"{\\\"a\\\":1}\"}", "{\"{\\\"a\\\":1}\"}");
+    make_array(OID_BOX, -1);
+    BECOMES(ONEROW_TEXT, "{(1,1),(0,0);NULL}", "{\"(1,1),(0,0)\";NULL}");
+    make_array(OID_OTHER, -1);
+    BECOMES(ONEROW_TEXT, "{a:b}", "{a:b}");
 }
 
 static void arrays_that_cannot_be_are_refused(void **state)
@@ -396,10 +626,11 @@ static void keys_are_asked_for_in_canonical_form(void **state)
 {
     (void)state;
     assert_string_equal(key_sql(OID_TEXT), "t.\"c\"::text");
-    assert_string_equal(key_sql(OID_NUMERIC), "trim_scale(t.\"c\")::text");
-    assert_string_equal(key_sql(OID_DATE), "(to_json(t.\"c\") #>> '{}')");
-    assert_string_equal(key_sql(OID_TIMESTAMP), "(to_json(t.\"c\") #>> '{}')");
-    assert_string_equal(key_sql(OID_TIMESTAMPTZ), "(to_json(t.\"c\" AT TIME ZONE 'UTC') #>> '{}')");
+    assert_string_equal(key_sql(OID_NUMERIC), "pg_catalog.trim_scale(t.\"c\")::text");
+    assert_string_equal(key_sql(OID_DATE), "(pg_catalog.to_json(t.\"c\") #>> '{}')");
+    assert_string_equal(key_sql(OID_TIMESTAMP), "(pg_catalog.to_json(t.\"c\") #>> '{}')");
+    assert_string_equal(key_sql(OID_TIMESTAMPTZ),
+                        "(pg_catalog.to_json(t.\"c\" AT TIME ZONE 'UTC') #>> '{}')");
 }
 
 static int set_up(void **state)
@@ -424,10 +655,15 @@ int main(void)
         cmocka_unit_test(numerics_keep_what_they_are),
         cmocka_unit_test(truth_is_read_as_postgresql_does),
         cmocka_unit_test(a_key_keeps_its_fraction_of_a_second),
+        cmocka_unit_test(timestamps_without_zone_are_in_utc),
+        cmocka_unit_test(days_and_times_hold_nothing_else),
+        cmocka_unit_test(ranges_have_bounds_in_utc),
+        cmocka_unit_test(bit_strings_have_their_length),
         cmocka_unit_test(text_fits_its_column),
         cmocka_unit_test(other_types_take_their_own_text),
         cmocka_unit_test(json_is_json),
         cmocka_unit_test(arrays_become_literals),
+        cmocka_unit_test(literals_are_converted_by_element),
         cmocka_unit_test(arrays_that_cannot_be_are_refused),
         cmocka_unit_test(text_arrays_have_the_wire_form),
         cmocka_unit_test(a_key_that_came_back_is_known_again),
