@@ -210,7 +210,7 @@ static void a_key_keeps_its_fraction_of_a_second(void **state)
             "! key column \"c\" is finer than the column keeps (6 digits of a second's fraction): "
             "the key would be another one");
     make_table(OID_TIMESTAMP, 0, true);
-    BECOMES(ONEROW_TEXT, "2024-02-29T12:00:00Z", "2024-02-29T12:00:00Z");
+    BECOMES(ONEROW_TEXT, "2024-02-29T12:00:00Z", "2024-02-29T12:00:00");
     BECOMES(ONEROW_TEXT, "2024-02-29T12:00:00.5Z",
             "! key column \"c\" is finer than the column keeps (0 digits of a second's fraction): "
             "the key would be another one");
@@ -229,6 +229,11 @@ static void timestamps_without_zone_are_in_utc(void **state)
 {
     static const char *const becomes[][2] = {
         {"2024-01-01T00:30:00+02:00", "2023-12-31 22:30:00"},
+        {"2024-01-01T00:30:00Z", "2024-01-01T00:30:00"},
+        {"2024-01-01T00:30:00.5z", "2024-01-01T00:30:00.5"},
+        {"2024-01-01 00:30:00 UTC", "2024-01-01 00:30:00"},
+        {"2024-01-01T00:30:00+00:00", "2024-01-01T00:30:00"},
+        {"2024-01-01 00:30:00-00", "2024-01-01 00:30:00"},
         {"2024-02-28 23:30:00.123456-0130", "2024-02-29 01:00:00.123456"},
         {"2023-02-28T23:30-01", "2023-03-01 00:30"},
         {"2024-03-01t00:00:00+14:00", "2024-02-29 10:00:00"},
@@ -246,15 +251,11 @@ static void timestamps_without_zone_are_in_utc(void **state)
     };
     static const char *const stays[] = {
         "2024-01-01T00:30:00",
-        "2024-01-01T00:30:00Z",
-        "2024-01-01T00:30:00.5z",
-        "2024-01-01 00:30:00 UTC",
-        "2024-01-01T00:30:00+00:00",
-        "2024-01-01 00:30:00-00",
         "2024-01-01",
         "20240101T003000Z",
         "20240101 003000",
         "0044-03-15 12:00:00 BC",
+        "0044-03-15 12:00:00Z BC",
         "infinity",
         "-infinity",
         "+Infinity",
