@@ -113,6 +113,43 @@ static enum onerow_status choose_name(struct bench *bench, struct onerow_error *
                                : status;
 }
 
+/* The writers connect for themselves. NONE: they would find no table. */
+enum found { NONE, SOME, LASTING };
+
+static enum onerow_status look_again(const struct bench *bench, enum found *found,
+                                     struct onerow_error *error)
+{
+    struct or_table *table = NULL;
+    /* With may_create a missing table is no failure; nothing is made before or_table_create. */
+    struct or_table_options how = {.may_create = true, .wait_ms = bench->wait_ms};
+    enum onerow_status status = or_table_open(bench->table, &how, &table, error);
+    *found = NONE;
+    if (status == ONEROW_OK && table->table) {
+        *found = table->table->guarantees & ONEROW_DURABLE ? LASTING : SOME;
+    }
+    or_table_close(table);
+    return status;
+}
+
+/* What is to be known of the table before the figures. Whatever fails from now on, it is there. */
+static enum onerow_status announce(const struct bench *bench, const char *sql,
+                                   struct onerow_error *error)
+{
+    enum found found = NONE;
+    enum onerow_status status = look_again(bench, &found, error);
+    if (status == ONEROW_OK && found == NONE) {
+        return or_fail(error, ONEROW_CONFIG,
+                       "this store keeps nothing: a second connection finds no table to write\n"
+                       "  name one that does, such as --store sqlite:bench.db");
+    }
+    fprintf(stderr, "onerow: %s\n  it is left behind: DROP TABLE %s;\n", sql, bench->name);
+    if (found == SOME) {
+        or_cli_say("this store is not durable: a crash may take what it has acknowledged, and the "
+                   "figures are those of such a store (onerow check says why)");
+    }
+    return status;
+}
+
 static enum onerow_status make_table(struct bench *bench, struct onerow_error *error)
 {
     struct or_table *table = NULL;
@@ -122,20 +159,16 @@ static enum onerow_status make_table(struct bench *bench, struct onerow_error *e
     if (status == ONEROW_OK && !table->table) {
         status = or_table_create(table, columns, sizeof columns / sizeof *columns, &sql, error);
     }
-    if (status == ONEROW_OK && !(table->table->guarantees & ONEROW_DURABLE)) {
-        status = or_fail(error, ONEROW_CONFIG,
-                         "this store keeps nothing: a second connection finds no table to write\n"
-                         "  name one that does, such as --store sqlite:bench.db");
-    } else if (status == ONEROW_OK && !sql) {
+    or_table_close(table);
+    if (status == ONEROW_OK && !sql) {
         status = or_fail(error, ONEROW_CONFIG,
                          "table \"%s\" is there already and is left alone\n  run it again: the "
                          "name is drawn anew",
                          bench->name);
     } else if (status == ONEROW_OK) {
-        fprintf(stderr, "onerow: %s\n  it is left behind: DROP TABLE %s;\n", sql, bench->name);
+        status = announce(bench, sql, error);
     }
     free(sql);
-    or_table_close(table);
     return status;
 }
 

@@ -188,14 +188,18 @@ static char *shown_member(const struct or_item *item, const char *name)
     return strdup("-");
 }
 
+/* The grid is made for the first one: without letters there is none. */
 static void add_row(struct dlq *dlq)
 {
+    static const char *const headings[] = {"ID",      "TABLE", "INPUT",  "LINE",
+                                           "OUTCOME", "KEY",   "REASON", NULL};
     static const char *const members[] = {"id",      "table", "input", "line",
                                           "outcome", "key",   "reason"};
     char *cells[sizeof members / sizeof *members];
     struct or_arena arena;
     struct or_item item = {0};
     or_arena_init(&arena);
+    dlq->grid = dlq->grid ? dlq->grid : or_cli_grid_open(headings);
     if (or_input_parse_json(or_buffer_view(&dlq->out), &arena, &item) == ONEROW_OK) {
         for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
             cells[i] = shown_member(&item, members[i]);
@@ -228,15 +232,11 @@ static bool list_letter(void *context, const struct or_letter *letter)
 
 static enum onerow_status list(struct dlq *dlq, struct onerow_error *error)
 {
-    static const char *const headings[] = {"ID",      "TABLE", "INPUT",  "LINE",
-                                           "OUTCOME", "KEY",   "REASON", NULL};
-    dlq->grid = dlq->json ? NULL : or_cli_grid_open(headings);
     enum onerow_status status = or_letters_read(NULL, list_letter, dlq, NULL, error);
+    or_cli_grid_print(dlq->grid);
+    dlq->grid = NULL;
     if (!dlq->json && dlq->letters == 0) {
         puts("no dead letters");
-    } else if (dlq->letters) {
-        or_cli_grid_print(dlq->grid);
-        dlq->grid = NULL;
     }
     return status;
 }

@@ -44,19 +44,47 @@ static const struct argp argp = {
     .doc = "Looks at a store and writes a first onerow.yaml: its tables with the keys that their "
            "unique indexes suggest. An existing file is never overwritten."};
 
+/* A control character would be a part of no URL that a configuration can hold. */
+static enum onerow_status check_url(const char *url, struct onerow_error *error)
+{
+    bool good = or_utf8_valid(or_span(url), NULL);
+    for (const char *at = url; *at; at++) {
+        good = good && (unsigned char)*at >= 0x20 && *at != 0x7f;
+    }
+    return good ? ONEROW_OK
+                : or_fail(error, ONEROW_USAGE,
+                          "the store's URL holds a control character, or is "
+                          "not UTF-8; no configuration can name it");
+}
+
+/* The URL as a value: a ${ in it is meant as it is. */
+static void add_url(struct or_buffer *yaml, const char *url)
+{
+    struct or_buffer text;
+    or_buffer_init(&text);
+    for (; *url; url++) {
+        or_buffer_text(&text, url[0] == '$' && url[1] == '{' ? "$" : "");
+        or_buffer_char(&text, *url);
+    }
+    or_buffer_json(yaml, or_buffer_view(&text));
+    yaml->failed |= text.failed;
+    or_buffer_finish(&text);
+}
+
 static enum onerow_status describe(const struct init *init, struct or_buffer *yaml,
                                    struct onerow_error *error)
 {
     struct onerow_store *store = NULL;
     struct onerow_store_options how = {.read_only = true};
-    enum onerow_status status = or_store_open(init->url, &how, &store, error);
+    enum onerow_status status = check_url(init->url, error);
+    status = status == ONEROW_OK ? or_store_open(init->url, &how, &store, error) : status;
     if (status != ONEROW_OK) {
         return status;
     }
     or_buffer_text(yaml,
                    "# onerow's configuration: docs/CONFIGURATION.md explains every key.\n"
                    "# onerow check says what each table is promised.\nstores:\n  app: { url: ");
-    or_buffer_json(yaml, or_span(init->url));
+    add_url(yaml, init->url);
     or_buffer_text(yaml, " }\ntables:\n");
     status = store->type->suggest(store, "app", init->location, yaml, error);
     store->type->close(store);
@@ -69,7 +97,8 @@ static enum onerow_status describe(const struct init *init, struct or_buffer *ya
                                                : status;
 }
 
-/* A new file in one piece: nobody reads half a configuration, and an old one is never lost. */
+/* A new file in one piece: nobody reads half a configuration, and an old one is never lost. One
+ * with a secret is the user's alone. */
 static enum onerow_status write_new(const char *path, bool secret, const struct or_buffer *yaml,
                                     struct onerow_error *error)
 {
@@ -109,17 +138,18 @@ static int run(int argc, char **argv)
     or_buffer_init(&yaml);
     argp_parse(&argp, argc, argv, 0, NULL, &init);
     enum onerow_status status = describe(&init, &yaml, &error);
+    bool secret = has_secret(init.url);
     if (status == ONEROW_OK && strcmp(init.output, "-") == 0) {
         fputs(or_buffer_cstr(&yaml), stdout);
     } else if (status == ONEROW_OK) {
-        bool secret = has_secret(init.url);
         status = write_new(init.output, secret, &yaml, &error);
         if (status == ONEROW_OK) {
-            printf("wrote %s\n%s  next: onerow check\n", init.output,
-                   secret ? "  it holds the URL's password, so only you may read it; better: url: "
-                            "\"${DATABASE_URL}\"\n"
-                          : "");
+            printf("wrote %s\n  next: onerow check\n", init.output);
         }
+    }
+    if (status == ONEROW_OK && secret) {
+        or_cli_say("the configuration holds the URL's password, so keep it to yourself; better: "
+                   "url: \"${DATABASE_URL}\", or the password in ~/.pgpass");
     }
     or_buffer_finish(&yaml);
     return or_cli_end(status, &error);

@@ -6,19 +6,21 @@
  * comment lines then, so that the whole can be piped to psql.
  *
  * Names come from the database, and whoever made a table may have named a column anything:
- * within the statement they are quoted for SQL, and what the form does to quoted text
- * (%, :, Python's backslashes) is undone; in comments control characters are replaced.
+ * within the statement they are quoted for SQL, and what the form would do to quoted text
+ * (%, :, Python's backslashes) is prevented; in comments whatever could end them is replaced.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/status.h"
 #include "base/text.h"
 #include "store/store_postgres.h"
 
+#define OID_TIMESTAMP 1114 /* without time zone; fixed (pg_type.dat) */
+
 enum form { PSQL, SQLALCHEMY, PSYCOPG };
 
 static const char *const forms[] = {"psql", "sqlalchemy", "psycopg"};
+static const char *const marks[] = {"-- ", "# ", "# "}; /* of a comment */
 
 static bool in_key(const struct or_postgres_table *table, size_t column)
 {
@@ -63,10 +65,14 @@ static void add_name(struct or_buffer *sql, const struct or_postgres_table *tabl
     or_buffer_finish(&quoted);
 }
 
-static bool is_plain(const char *name)
+/* Whether the form can spell it. psql has variables of its own in capitals (USER, HOST, ENCODING),
+ * and sets them when it connects. */
+static bool is_spelled(const char *name, enum form form)
 {
-    static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
-    return *name && strspn(name, word) == strlen(name) && !(*name >= '0' && *name <= '9');
+    static const char word[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789abcdefghijklmnopqrstuvwxyz";
+    static const size_t capitals = 26 + 1 + 10;
+    bool own = form == PSQL && strcspn(name, word + capitals) == strlen(name);
+    return strspn(name, word) == strlen(name) && !(*name >= '0' && *name <= '9') && !own;
 }
 
 static bool is_column(const struct or_postgres_table *table, const char *name)
@@ -79,25 +85,40 @@ static bool is_column(const struct or_postgres_table *table, const char *name)
     return false;
 }
 
-/* The parameter's name: the column's, where all three notations can spell it; else one that no
- * column has. */
+/* The parameter's name: the column's, or else one that no column has. */
+static void add_parameter_name(struct or_buffer *sql, const struct or_postgres_table *table,
+                               size_t column, enum form form)
+{
+    const char *name = table->base.columns[column].name;
+    struct or_buffer other;
+    or_buffer_init(&other);
+    if (!is_spelled(name, form)) {
+        or_buffer_printf(&other, "column_%zu", column + 1);
+        while (is_column(table, or_buffer_cstr(&other)) && !other.failed) {
+            or_buffer_char(&other, '_');
+        }
+        name = or_buffer_cstr(&other);
+    }
+    or_buffer_text(sql, name);
+    sql->failed |= other.failed;
+    or_buffer_finish(&other);
+}
+
 static void add_parameter(struct or_buffer *sql, const struct or_postgres_table *table,
                           size_t column, enum form form)
 {
-    const char *name = table->base.columns[column].name;
-    char other[32];
-    char mark = 'p';
-    if (!is_plain(name)) {
-        do {
-            snprintf(other, sizeof other, "%carameter_%zu", mark++, column + 1);
-        } while (mark <= 'z' && is_column(table, other));
-        name = other;
-    }
-    switch (form) {
-    case PSQL: or_buffer_printf(sql, ":'%s'", name); return;
-    case SQLALCHEMY: or_buffer_printf(sql, ":%s", name); return;
-    case PSYCOPG: or_buffer_printf(sql, "%%(%s)s", name); return;
-    }
+    static const char *const before[] = {":'", ":", "%("};
+    static const char *const behind[] = {"'", "", ")s"};
+    or_buffer_text(sql, before[form]);
+    add_parameter_name(sql, table, column, form);
+    or_buffer_text(sql, behind[form]);
+}
+
+/* Times without a zone are UTC, as everywhere in onerow, not the session's. */
+static void add_clock(struct or_buffer *sql, const struct or_postgres_table *table)
+{
+    bool zoned = table->columns[table->touch].base_type != OID_TIMESTAMP;
+    or_buffer_text(sql, zoned ? "clock_timestamp()" : "clock_timestamp() AT TIME ZONE 'UTC'");
 }
 
 static void add_columns(struct or_buffer *sql, const struct or_postgres_table *table, bool values,
@@ -111,7 +132,7 @@ static void add_columns(struct or_buffer *sql, const struct or_postgres_table *t
             if (!values) {
                 add_name(sql, table, i, form);
             } else if ((int)i == table->touch) {
-                or_buffer_text(sql, "clock_timestamp()");
+                add_clock(sql, table);
             } else {
                 add_parameter(sql, table, i, form);
             }
@@ -142,10 +163,11 @@ static bool add_assignments(struct or_buffer *sql, const struct or_postgres_tabl
             or_buffer_text(sql, " DO UPDATE SET ");
         }
         add_name(sql, table, i, form);
+        or_buffer_text(sql, " = ");
         if ((int)i == table->touch) {
-            or_buffer_text(sql, " = clock_timestamp()");
+            add_clock(sql, table);
         } else {
-            or_buffer_text(sql, " = excluded.");
+            or_buffer_text(sql, "excluded.");
             add_name(sql, table, i, form);
         }
         any = true;
@@ -233,73 +255,109 @@ static void add_python(struct or_buffer *out, const struct or_postgres_table *ta
     or_buffer_finish(&sql);
 }
 
-static void add_form(struct or_buffer *sql, const struct or_postgres_table *table, enum form form)
+/* ---- what the reader should know ----------------------------------------------------------- */
+
+static void add_comment(struct or_buffer *sql, const char *text)
 {
-    switch (form) {
-    case PSQL:
-        or_buffer_text(sql, "-- psql: give the values with --set NAME=VALUE or \\set\n");
-        add_upsert(sql, table, form);
-        or_buffer_text(sql, ";\n");
-        return;
-    case SQLALCHEMY:
-        or_buffer_text(sql, "# SQLAlchemy, inside session.begin() or engine.begin():\n"
-                            "from sqlalchemy import text\n"
-                            "UPSERT = text(");
-        add_python(sql, table, form);
-        or_buffer_text(sql, ")\nrow = connection.execute(UPSERT, record).first()\n");
-        break;
-    case PSYCOPG:
-        or_buffer_text(sql, "# psycopg, inside connection.transaction():\nUPSERT = ");
-        add_python(sql, table, form);
-        or_buffer_text(sql, "\nrow = connection.execute(UPSERT, record).fetchone()\n");
-        break;
-    }
-    or_buffer_text(
-        sql, table->partitioned ? "" : "# row is None: unchanged; row[0]: created, else updated\n");
+    or_postgres_comment(sql, or_span(text));
 }
 
-/* A name within a comment: nothing in it may end the line. */
-static void add_comment_name(struct or_buffer *sql, const char *name)
-{
-    or_buffer_char(sql, '"');
-    for (; *name; name++) {
-        or_buffer_char(sql, (unsigned char)*name < 0x20 || *name == 0x7f ? '?' : *name);
-    }
-    or_buffer_char(sql, '"');
-}
-
-/* What the reader should know of columns that are not in the statement. */
 static void add_left_out(struct or_buffer *sql, const struct or_postgres_table *table,
-                         const char *mark)
+                         enum form form)
 {
     bool any = false;
     for (size_t i = 0; i < table->base.n_columns; i++) {
         if (!is_given(table, i) && (int)i != table->touch && !table->base.columns[i].not_writable) {
-            or_buffer_printf(sql, "%s%s", any ? "" : mark,
-                             any ? ", " : "left out, because they have defaults: ");
-            add_comment_name(sql, table->base.columns[i].name);
+            or_buffer_text(sql, any ? ", \"" : marks[form]);
+            or_buffer_text(sql, any ? "" : "left out, because they have defaults: \"");
+            add_comment(sql, table->base.columns[i].name);
+            or_buffer_char(sql, '"');
             any = true;
         }
     }
     or_buffer_text(sql, any ? "\n" : "");
 }
 
-/* put rejects a key that the column would round or cut, and reads times in UTC; the bare statement
- * leaves that to its caller. */
-static void add_key_notes(struct or_buffer *sql, const struct or_postgres_table *table,
-                          const char *mark)
+/* The parameters that are not named as their columns. */
+static void add_renamed(struct or_buffer *sql, const struct or_postgres_table *table,
+                        enum form form)
 {
-    for (size_t k = 0; k < table->spec.n_key; k++) {
-        size_t column = table->base.key[k];
-        bool time = table->base.key_types[k] == ONEROW_TYPE_TIMESTAMP;
-        if (table->columns[column].typmod >= 0 || time) {
-            or_buffer_printf(sql, "%skey column ", mark);
-            add_comment_name(sql, table->base.columns[column].name);
-            or_buffer_printf(sql, " is %s: give it %s\n", table->base.columns[column].declared,
-                             time ? "in UTC and no finer than it keeps"
-                                  : "no longer or finer than it keeps");
+    for (size_t i = 0; i < table->base.n_columns; i++) {
+        const char *name = table->base.columns[i].name;
+        if (is_given(table, i) && !is_spelled(name, form)) {
+            or_buffer_printf(sql, "%sparameter ", marks[form]);
+            add_parameter_name(sql, table, i, form);
+            or_buffer_text(sql, ": column \"");
+            add_comment(sql, name);
+            or_buffer_text(sql, "\"\n");
         }
     }
+}
+
+/* What put checks of a key before it is written, and PostgreSQL does not: a value that the column
+ * rounds or cuts is another key, NULL is none, and a time without a zone is UTC. */
+static void add_key_notes(struct or_buffer *sql, const struct or_postgres_table *table,
+                          enum form form)
+{
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        const struct or_postgres_column *column = &table->columns[table->base.key[k]];
+        const char *const notes[] = {
+            column->typmod >= 0 ? "PostgreSQL rounds or cuts what does not fit, and may find "
+                                  "another row; onerow put rejects it"
+                                : NULL,
+            column->base_type == OID_TIMESTAMP
+                ? "give UTC; PostgreSQL drops an offset without a word"
+                : NULL,
+            column->nullable && !table->spec.key[k].nulls_equal
+                ? "never give NULL: each makes another row; onerow put rejects it"
+                : NULL};
+        for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
+            if (notes[i]) {
+                or_buffer_printf(sql, "%skey column \"", marks[form]);
+                add_comment(sql, table->base.columns[table->base.key[k]].name);
+                or_buffer_text(sql, "\" (");
+                add_comment(sql, table->base.columns[table->base.key[k]].declared);
+                or_buffer_printf(sql, "): %s\n", notes[i]);
+            }
+        }
+    }
+}
+
+static void add_notes(struct or_buffer *sql, const struct or_postgres_table *table, enum form form)
+{
+    add_left_out(sql, table, form);
+    add_key_notes(sql, table, form);
+}
+
+/* ---- the forms ---------------------------------------------------------------------------- */
+
+static void add_form(struct or_buffer *sql, const struct or_postgres_table *table, enum form form)
+{
+    switch (form) {
+    case PSQL:
+        or_buffer_text(sql, "-- psql: give the values with --set NAME=VALUE or \\set\n");
+        add_renamed(sql, table, form);
+        add_upsert(sql, table, form);
+        or_buffer_text(sql, ";\n");
+        return;
+    case SQLALCHEMY:
+        or_buffer_text(sql, "# SQLAlchemy, inside session.begin() or engine.begin():\n"
+                            "from sqlalchemy import text\n");
+        add_renamed(sql, table, form);
+        or_buffer_text(sql, "UPSERT = text(");
+        add_python(sql, table, form);
+        or_buffer_text(sql, ")\nrow = connection.execute(UPSERT, record).first()\n");
+        break;
+    case PSYCOPG:
+        or_buffer_text(sql, "# psycopg, inside connection.transaction():\n");
+        add_renamed(sql, table, form);
+        or_buffer_text(sql, "UPSERT = ");
+        add_python(sql, table, form);
+        or_buffer_text(sql, "\nrow = connection.execute(UPSERT, record).fetchone()\n");
+        break;
+    }
+    or_buffer_text(
+        sql, table->partitioned ? "" : "# row is None: unchanged; row[0]: created, else updated\n");
 }
 
 /* A text as comment lines of SQL. */
@@ -318,8 +376,7 @@ static enum onerow_status one_form(const struct or_postgres_table *table, const 
 {
     for (unsigned i = 0; i < sizeof forms / sizeof *forms; i++) {
         if (strcmp(form, forms[i]) == 0) {
-            add_left_out(sql, table, i == PSQL ? "-- " : "# ");
-            add_key_notes(sql, table, i == PSQL ? "-- " : "# ");
+            add_notes(sql, table, (enum form)i);
             add_form(sql, table, (enum form)i);
             return ONEROW_OK;
         }
@@ -355,8 +412,7 @@ enum onerow_status or_postgres_statement(struct onerow_store_table *base, const 
         add_form(&python, table, SQLALCHEMY);
         or_buffer_text(&python, "\n");
         add_form(&python, table, PSYCOPG);
-        add_left_out(sql, table, "-- ");
-        add_key_notes(sql, table, "-- ");
+        add_notes(sql, table, PSQL);
         add_form(sql, table, PSQL);
         or_buffer_text(sql, "\n");
         add_commented(sql, or_buffer_cstr(&python));

@@ -6,6 +6,10 @@
  * nothing about what may be there only once, so that any other unique index is preferred to
  * it. Each suggestion is tried by opening the table, and what that says against it becomes
  * a comment: the one who edits the file should not have to run into it first.
+ *
+ * The file can be loaded as it is, whatever the database holds. Names are text that anybody
+ * may have chosen: in values ${ is escaped, in comments whatever ends a line is replaced,
+ * and a table that the configuration cannot name, or that has no key yet, is a comment.
  */
 #include <string.h>
 
@@ -23,7 +27,7 @@
 enum { ROW_NAME, ROW_LOCATION, ROW_COLUMN, ROW_NULLS_EQUAL };
 
 /* One row for each key column, or one without a column. Partitions belong to their table, and
- * extensions' tables to their extension. Names that a configuration cannot hold are left out. */
+ * extensions' tables to their extension. */
 static const char tables_sql[] =
     "SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) AND c.relname::text !~ '[.\"]' THEN "
     "c.relname::text ELSE " LOCATION " END, " LOCATION ", a.attname, a.nullable AND x.nulls_equal "
@@ -44,21 +48,95 @@ static const char tables_sql[] =
     "x.indkey[k.n - 1]) AS a ON true "
     "WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> "
     "'information_schema' AND c.relname NOT IN ('onerow_keys', 'onerow_fence') "
-    "AND c.relname::text !~ '[[:cntrl:]]|[$][{]' AND NOT EXISTS (SELECT 1 FROM "
-    "pg_catalog.pg_depend AS d WHERE d.classid = "
+    "AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend AS d WHERE d.classid = "
     "'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype "
     "= 'e') AND CASE WHEN $2::text IS NULL THEN NOT c.relispartition ELSE c.oid = "
     "(SELECT c.oid" OR_POSTGRES_FIND ") END ORDER BY n.nspname, c.relname, a.n";
 
+/* What a configuration holds at most; a little less than its loader takes. */
+#define TABLES_MAX 4000U
+#define BYTES_MAX  1000000U
+
 struct suggestion {
-    const char *store; /* its name in the configuration */
     const char *name;
     const char *location;
     struct onerow_key_column key[ONEROW_KEY_COLUMNS_MAX];
     size_t n;
 };
 
-/* A name as a value: ${ would be taken for a variable. */
+struct suggestions {
+    struct onerow_store *store;
+    const char *store_name; /* in the configuration */
+    struct or_arena *arena;
+    const char **names; /* of the tables so far */
+    size_t n;
+    struct or_buffer *yaml;
+    struct onerow_error *error;
+};
+
+/* ---- text of the database in YAML -------------------------------------------------------- */
+
+/* Length of the character at `at` if YAML takes it and nobody takes it for the end of a line. 0 for
+ * C0, DEL, C1, U+2028, U+2029, U+FEFF, U+FFFE, U+FFFF and for what is no UTF-8. */
+static size_t plain_step(struct onerow_span text, size_t at)
+{
+    static const char *const refused[] = {"\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf",
+                                          "\xef\xbf\xbe", "\xef\xbf\xbf"};
+    unsigned char byte = (unsigned char)text.data[at];
+    size_t step = or_utf8_step(text, at);
+    bool plain = byte >= 0x20 && byte != 0x7f;
+    if (step == 2 && byte == 0xc2) {
+        plain = (unsigned char)text.data[at + 1] >= 0xa0;
+    }
+    for (size_t i = 0; step == 3 && i < sizeof refused / sizeof *refused; i++) {
+        plain = plain && memcmp(text.data + at, refused[i], 3) != 0;
+    }
+    return plain ? step : 0;
+}
+
+static bool is_plain(const char *name)
+{
+    struct onerow_span text = or_span(name);
+    for (size_t at = 0; at < text.len;) {
+        size_t step = plain_step(text, at);
+        if (!step) {
+            return false;
+        }
+        at += step;
+    }
+    return true;
+}
+
+void or_postgres_comment(struct or_buffer *out, struct onerow_span text)
+{
+    for (size_t at = 0; at < text.len;) {
+        size_t step = or_utf8_step(text, at);
+        char byte = text.data[at];
+        char before = at ? text.data[at - 1] : ' ';
+        bool slash = (before == '*' && byte == '/') || (before == '/' && byte == '*');
+        if (plain_step(text, at) && !slash) {
+            or_buffer_add(out, text.data + at, step);
+        } else {
+            or_buffer_char(out, '?');
+        }
+        at += step ? step : 1;
+    }
+}
+
+/* Several lines as comments. */
+static void add_comment(struct or_buffer *yaml, const char *indent, const char *text)
+{
+    while (*text) {
+        size_t line = strcspn(text, "\n");
+        or_buffer_printf(yaml, "%s# ", indent);
+        or_postgres_comment(yaml, (struct onerow_span){text, line});
+        or_buffer_char(yaml, '\n');
+        text += line;
+        text += *text == '\n';
+    }
+}
+
+/* A value: ${ would be taken for a variable. */
 static void add_value(struct or_buffer *yaml, const char *text)
 {
     struct or_buffer literal;
@@ -74,76 +152,139 @@ static void add_value(struct or_buffer *yaml, const char *text)
     or_buffer_finish(&literal);
 }
 
+/* ---- the configured name ------------------------------------------------------------------ */
+
+/* A name has no variables, and nothing to escape them by. Others may have the name by then: they
+ * are told apart by what is put behind it, for which the copy has room. */
+static char *without_variables(struct or_arena *arena, const char *name)
+{
+    size_t len = strlen(name);
+    char *copy = or_arena_bytes(arena, len + 2);
+    for (size_t i = 0; copy && i <= len; i++) {
+        bool variable = i && name[i] == '{' && name[i - 1] == '$';
+        copy[i] = (char)(variable ? '(' : name[i]);
+    }
+    return copy;
+}
+
+static bool is_taken(const struct suggestions *all, const char *name)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        if (strcmp(all->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *choose_name(const struct suggestions *all, const char *wanted)
+{
+    char *name = without_variables(all->arena, wanted);
+    while (name && is_taken(all, name)) {
+        memcpy(name + strlen(name), "_", sizeof "_");
+        name = without_variables(all->arena, name);
+    }
+    return name;
+}
+
+/* ---- one table ---------------------------------------------------------------------------- */
+
 static void add_key(struct or_buffer *yaml, const struct suggestion *table)
 {
     or_buffer_text(yaml, "    key: [");
     for (size_t k = 0; k < table->n; k++) {
+        /* "a:text" would be read as column a of a type. */
+        bool mapping = table->key[k].nulls_equal || strchr(table->key[k].name, ':');
         or_buffer_text(yaml, k ? ", " : "");
-        or_buffer_text(yaml, table->key[k].nulls_equal ? "{ \"column\": " : "");
+        or_buffer_text(yaml, mapping ? "{ \"column\": " : "");
         add_value(yaml, table->key[k].name);
-        or_buffer_text(yaml, table->key[k].nulls_equal ? ", \"nulls\": \"equal\" }" : "");
+        or_buffer_text(yaml, table->key[k].nulls_equal ? ", \"nulls\": \"equal\"" : "");
+        or_buffer_text(yaml, mapping ? " }" : "");
     }
     or_buffer_text(yaml, table->n ? "]\n" : "]   # no unique index: name the key's columns\n");
 }
 
-/* What YAML takes for the end of a line, and other control characters, at `at`: their length. */
-static size_t line_break(const char *at)
+/* Why a configuration with this table could not be loaded; NULL: it can. */
+static const char *not_loadable(const struct suggestion *table)
 {
-    static const char *const breaks[] = {"\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
-    for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
-        if (strncmp(at, breaks[i], strlen(breaks[i])) == 0) {
-            return strlen(breaks[i]);
-        }
+    bool plain = is_plain(table->location);
+    bool expression = false;
+    for (size_t k = 0; k < table->n; k++) {
+        plain = plain && is_plain(table->key[k].name);
+        expression |= strchr(table->key[k].name, '(') != NULL;
     }
-    return (unsigned char)*at < 0x20 || *at == 0x7f ? 1 : 0;
-}
-
-/* A message as comment lines. It quotes names, and a name must not end the comment. */
-static void add_comment(struct or_buffer *yaml, const char *text)
-{
-    or_buffer_text(yaml, "    # ");
-    while (*text) {
-        size_t skip = line_break(text);
-        if (*text == '\n') {
-            or_buffer_text(yaml, text[1] ? "\n    # " : "");
-        } else {
-            or_buffer_char(yaml, skip ? '?' : *text);
-        }
-        text += skip ? skip : 1;
+    if (!plain) {
+        return "left out: a name has a control character in it, which no configuration can hold";
     }
-    or_buffer_char(yaml, '\n');
+    if (expression) {
+        return "left out: a key column has a \"(\" in its name, which is taken for an expression";
+    }
+    return table->n ? NULL : "left out, for it has no key yet:";
 }
 
 /* Only what speaks against the table goes into the file; that the server is gone does not. */
-static enum onerow_status try_key(struct onerow_store *store, const struct suggestion *table,
-                                  struct or_buffer *yaml, struct onerow_error *error)
+static enum onerow_status try_key(struct suggestions *all, const struct suggestion *table)
 {
     struct onerow_table_spec spec = {
         .name = table->name, .location = table->location, .key = table->key, .n_key = table->n};
     struct onerow_store_table *opened = NULL;
     struct onerow_error why = {0};
-    enum onerow_status status = or_postgres_table_open(store, &spec, &opened, &why);
+    enum onerow_status status = or_postgres_table_open(all->store, &spec, &opened, &why);
     or_postgres_table_close(opened);
     if (status == ONEROW_CONFIG) {
-        add_comment(yaml, why.text);
+        add_comment(all->yaml, "    ", why.text);
         return ONEROW_OK;
     }
     bool gone = status == ONEROW_ABSENT; /* since it was listed */
-    return status == ONEROW_OK || gone ? ONEROW_OK : or_fail(error, status, "%s", why.text);
+    return status == ONEROW_OK || gone ? ONEROW_OK : or_fail(all->error, status, "%s", why.text);
 }
 
-static enum onerow_status suggest_table(struct onerow_store *store, const struct suggestion *table,
-                                        struct or_buffer *yaml, struct onerow_error *error)
+static void add_head(struct or_buffer *yaml, const struct suggestions *all,
+                     const struct suggestion *table)
 {
     or_buffer_text(yaml, "  ");
     or_buffer_json(yaml, or_span(table->name));
     or_buffer_text(yaml, ":\n    store: ");
-    or_buffer_json(yaml, or_span(table->store));
+    or_buffer_json(yaml, or_span(all->store_name));
     or_buffer_text(yaml, "\n    location: ");
     add_value(yaml, table->location);
     or_buffer_char(yaml, '\n');
-    enum onerow_status status = table->n ? try_key(store, table, yaml, error) : ONEROW_OK;
-    add_key(yaml, table);
+}
+
+/* The table as a comment, to be finished by hand. */
+static void add_left_out(struct suggestions *all, const struct suggestion *table, const char *why)
+{
+    struct or_buffer entry;
+    or_buffer_init(&entry);
+    add_comment(all->yaml, "  ", why);
+    add_head(&entry, all, table);
+    add_key(&entry, table);
+    for (const char *at = or_buffer_cstr(&entry); *at;) {
+        size_t line = strcspn(at, "\n");
+        or_buffer_text(all->yaml, "  # ");
+        or_postgres_comment(all->yaml, (struct onerow_span){at + 2, line - 2});
+        or_buffer_char(all->yaml, '\n');
+        at += line + 1;
+    }
+    all->yaml->failed |= entry.failed;
+    or_buffer_finish(&entry);
+}
+
+static enum onerow_status suggest_table(struct suggestions *all, struct suggestion *table)
+{
+    table->name = choose_name(all, table->name);
+    if (!table->name) {
+        return or_fail(all->error, ONEROW_NOMEM, "out of memory");
+    }
+    const char *why = not_loadable(table);
+    if (why) {
+        add_left_out(all, table, why);
+        return ONEROW_OK;
+    }
+    all->names[all->n++] = table->name;
+    add_head(all->yaml, all, table);
+    enum onerow_status status = try_key(all, table);
+    add_key(all->yaml, table);
     return status;
 }
 
@@ -166,16 +307,24 @@ static int read_table(const PGresult *rows, int row, struct suggestion *table)
     return row;
 }
 
-static enum onerow_status suggest_tables(struct onerow_store *store, const char *name,
-                                         const PGresult *rows, struct or_buffer *yaml,
-                                         struct onerow_error *error)
+static enum onerow_status suggest_tables(struct suggestions *all, const PGresult *rows)
 {
-    struct suggestion table = {.store = name};
+    struct suggestion table = {0};
     enum onerow_status status = ONEROW_OK;
     int row = 0;
+    all->names = or_arena_alloc(all->arena, TABLES_MAX * sizeof *all->names);
+    if (!all->names) {
+        return or_fail(all->error, ONEROW_NOMEM, "out of memory");
+    }
     while (row < PQntuples(rows) && status == ONEROW_OK) {
+        if (all->n == TABLES_MAX || all->yaml->len > BYTES_MAX) {
+            add_comment(all->yaml, "  ",
+                        "and more, for which a file has no room: onerow init "
+                        "STORE-URL TABLE -o - suggests one of them");
+            break;
+        }
         row = read_table(rows, row, &table);
-        status = suggest_table(store, &table, yaml, error);
+        status = suggest_table(all, &table);
     }
     return status;
 }
@@ -200,7 +349,9 @@ enum onerow_status or_postgres_suggest(struct onerow_store *base, const char *na
                          location ? " " : "", location ? location : "");
     }
     if (status == ONEROW_OK) {
-        status = suggest_tables(base, name, rows, yaml, error);
+        struct suggestions all = {
+            .store = base, .store_name = name, .arena = &arena, .yaml = yaml, .error = error};
+        status = suggest_tables(&all, rows);
     }
     PQclear(rows);
     or_arena_finish(&arena);

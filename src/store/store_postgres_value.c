@@ -25,7 +25,7 @@
  * nothing is sent that it would drop:
  *
  *     2024-01-01T00:30:00+02:00    timestamp    2023-12-31 22:30:00
- *     2024-01-01 00:30:00          timestamp    as it is, and so with Z or UTC
+ *     2024-01-01 00:30:00          timestamp    as it is, and so without its Z or UTC
  *     2024-01-01 00:30 CET         timestamp    refused, as is a zone in another form than ISO
  * 8601's 2024-01-01T00:00:00Z         date         as it is: midnight in UTC is the day
  *     2024-01-01T00:30:00Z         date         refused, as is midnight elsewhere: which day it is
@@ -604,7 +604,9 @@ static void bring_to_utc(struct moment *moment)
 enum word {
     WORD_UNKNOWN,
     WORD_ALONE, /* stands for a moment, or is the zone UTC */
-    WORD_DAY,
+    WORD_WHOLE, /* stands for a day, or makes one of a number */
+    WORD_MONTH,
+    WORD_DAY, /* tells more of a day */
     WORD_CLOCK,
 };
 
@@ -616,10 +618,12 @@ static enum word word_of(struct onerow_span text)
         enum word word;
     } known[] = {
         {" now infinity z utc ", WORD_ALONE},
+        {" today tomorrow yesterday epoch j ", WORD_WHOLE},
         {" january february march april may june july august september october november december "
-         "jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday "
-         "friday saturday sunday mon tue tues wed weds thu thur thurs fri sat sun bc ad j today "
-         "tomorrow yesterday epoch ",
+         "jan feb mar apr jun jul aug sep sept oct nov dec ",
+         WORD_MONTH},
+        {" monday tuesday wednesday thursday friday saturday sunday mon tue tues wed weds thu thur "
+         "thurs fri sat sun bc ad ",
          WORD_DAY},
         {" am pm t allballs ", WORD_CLOCK},
     };
@@ -640,7 +644,8 @@ struct sight {
     bool zone; /* or what could be one */
     bool day;
     bool clock;
-    bool words;
+    bool whole;       /* a WORD_WHOLE */
+    bool month;       /* a part that is a month's name */
     unsigned numbers; /* parts that begin with a digit */
 };
 
@@ -655,9 +660,10 @@ static bool see_words(struct onerow_span part, struct sight *sight)
         }
         if (i > from) {
             enum word word = word_of((struct onerow_span){part.data + from, i - from});
-            sight->words = true;
             sight->zone |= word == WORD_UNKNOWN;
-            sight->day |= word == WORD_DAY;
+            sight->whole |= word == WORD_WHOLE;
+            sight->month |= word == WORD_MONTH && i - from == part.len;
+            sight->day |= word == WORD_WHOLE || word == WORD_MONTH || word == WORD_DAY;
             clock |= word == WORD_CLOCK;
         }
     }
@@ -762,16 +768,29 @@ static bool timestamp_text(const struct conversion *to, const struct onerow_valu
     if (!moment_text(to, value, text) || !check_timestamp(to, *text, &moment)) {
         return false;
     }
+    bool bc = moment.year <= 0;
     if (moment.offset == 0) {
+        if (moment.seconds.data && !bc) { /* a zone that says UTC */
+            *text = (struct onerow_span){
+                text->data, (size_t)(moment.seconds.data + moment.seconds.len - text->data)};
+        }
         return true;
     }
     bring_to_utc(&moment);
-    bool bc = moment.year <= 0;
+    bc = moment.year <= 0;
     *text = or_span(or_arena_printf(to->arena, "%04d-%02d-%02d %02d:%02d%.*s%s",
                                     bc ? 1 - moment.year : moment.year, moment.month, moment.day,
                                     moment.minute / 60, moment.minute % 60, (int)moment.seconds.len,
                                     moment.seconds.data, bc ? " BC" : ""));
     return text->data || no_memory(to);
+}
+
+/* A day is one number (2024-02-29), or two beside a month's name (29 Feb 2024). One more, and
+ * PostgreSQL reads a time of day without colons. */
+static bool is_day(const struct sight *sight)
+{
+    unsigned most = sight->whole ? 0 : sight->month ? 2 : 1;
+    return !sight->clock && !sight->zone && sight->numbers <= most;
 }
 
 static bool check_date(const struct conversion *to, struct onerow_span text)
@@ -781,17 +800,14 @@ static bool check_date(const struct conversion *to, struct onerow_span text)
     if ((take_date(&rest, &moment) && rest.len == 0) || is_signed_infinity(text)) {
         return true;
     }
-    bool clock = false;
-    if (read_moment(text, &moment)) {
-        clock = moment.minute || !is_zero(moment.seconds) || moment.offset;
-    } else {
-        struct sight sight = see(text);
-        clock = sight.clock || sight.zone || (sight.numbers == 2 && !sight.words);
-    }
-    return !clock || refuse(to,
-                            "has more than a day (a time of day, a zone or a word that is not "
-                            "known), which %s does not hold; give it as YYYY-MM-DD",
-                            declared(to));
+    struct sight sight = see(text);
+    bool day = read_moment(text, &moment)
+                   ? !moment.minute && is_zero(moment.seconds) && !moment.offset
+                   : is_day(&sight);
+    return day || refuse(to,
+                         "has more than a day (a time of day, a zone or a word that is not "
+                         "known), which %s does not hold; give it as YYYY-MM-DD",
+                         declared(to));
 }
 
 static bool date_text(const struct conversion *to, const struct onerow_value *value,

@@ -43,7 +43,12 @@ def test_an_update_that_found_no_row_looks_again(t):
 def test_copy_makes_sure_of_the_index(t):
     """The unique index disappears while the input is open: nothing is copied without it."""
     database = server().database("CREATE TABLE t(k text, a int)", "CREATE UNIQUE INDEX i ON t(k)")
-    process = t.start("put", *where(database, "t"), "--batch", "4000", stdin=subprocess.PIPE)
+    t.write("onerow.yaml", f"""stores:
+  app: {{ url: "{server().url(database)}", connections: 1 }}
+tables:
+  t: {{ store: app, key: [k] }}
+""")
+    process = t.start("put", "t", "--batch", "4000", stdin=subprocess.PIPE)
     lines = [json.dumps({"k": f"k{i}", "a": i}) + "\n" for i in range(8000)]
     process.stdin.write("".join(lines[:4000]).encode())
     process.stdin.flush()

@@ -22,7 +22,7 @@ PREPARE = """CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('sad', 'ok', 'so
 CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE DOMAIN seen AS timestamp;
 CREATE DOMAIN moods AS mood[]"""
 KEYED = "    key: [k]\n"
-BULK = 4500  # records of one batch, which go in by COPY
+BULK = 4100  # records of one batch, which go in by COPY
 SMALL = 500  # records of one batch, which do not
 
 
@@ -106,8 +106,14 @@ TYPES = [
     Type("timestamptz[]", ["2024-01-01T00:30:00+02:00"], "{2023-12-31T22:30:00Z}",
          '{"2023-12-31 22:30:00+00"}', [], "{}", ["2024-13-01T00:00:00Z"]),
 ]
-COLUMNS = ", ".join(f"c{i} {kind.name}" for i, kind in enumerate(TYPES))
-TABLE = f"CREATE TABLE t(k text PRIMARY KEY, {COLUMNS})"
+
+
+def table(kinds):
+    columns = ", ".join(f"c{i} {kind.name}" for i, kind in enumerate(kinds))
+    return f"CREATE TABLE t(k text PRIMARY KEY, {columns})"
+
+
+TABLE = table(TYPES)
 
 
 def place(t, *statements, more=KEYED):
@@ -274,22 +280,25 @@ def test_schemas_mixed_case_and_composite_keys(t):
 
 # ---- batches of any size ------------------------------------------------------------------------
 
+COPIED = [kind for kind in TYPES if kind.name != "timestamp[]"]
+
+
 def wide(key, seed):
     """A record that takes each column's value or the other one, as the seed's bits say."""
     return {"k": key, **{f"c{i}": kind.other if seed >> i % 30 & 1 else kind.value
-                         for i, kind in enumerate(TYPES)}}
+                         for i, kind in enumerate(COPIED)}}
 
 
 def test_bulk_and_small_batches_agree(t):
     """COPY into an empty table and INSERTs store the same, tell the same, and leave the same alone."""
     seeds = [t.random.randrange(1 << 30) for _ in range(BULK)]
     records = [wide(f"k{n:05d}", seed) for n, seed in enumerate(seeds)]
-    changed = [{"k": record["k"], f"c{n % len(TYPES)}": [TYPES[n % len(TYPES)].value,
-                                                         TYPES[n % len(TYPES)].other][n // 3 % 2]}
+    changed = [{"k": record["k"], f"c{n % len(COPIED)}": [COPIED[n % len(COPIED)].value,
+                                                         COPIED[n % len(COPIED)].other][n // 3 % 2]}
                for n, record in enumerate(records)]
     stored, outcomes = [], []
     for size in (BULK, SMALL):
-        database = place(t, TABLE)
+        database = place(t, table(COPIED))
         postgres.shared().sql("postgres", f"ALTER DATABASE {database} SET log_statement = 'all'")
         logged = len(postgres.shared().logged())
         assert put(t, records, "--batch", str(size)) == [("created", None)] * BULK
@@ -309,7 +318,7 @@ def test_bulk_and_small_batches_agree(t):
     assert told == {"updated", "unchanged"}, told
     for row, seed in zip(stored[0], seeds):
         assert row[1:] == [kind.other_shown if seed >> i % 30 & 1 else kind.shown
-                           for i, kind in enumerate(TYPES)], row
+                           for i, kind in enumerate(COPIED)], row
 
 
 def test_bad_values_in_bulk(t):
@@ -391,7 +400,7 @@ def test_moments_in_any_zone_compete(t):
     """One file, one record at a time, and a bulk: the same record wins, and the row holds its moment."""
     for declared in ("timestamp", "timestamptz"):
         for policy in ("newest(o)", "keep", "update"):
-            for size, keys, moments in (("40000", 40, 6), ("1", 6, 5), ("40000", 900, 5)):
+            for size, keys, moments in (("40000", 40, 6), ("1", 6, 5), ("40000", 820, 5)):
                 database = place(t, f"CREATE TABLE t(k text PRIMARY KEY, o {declared}, v text)",
                                  more=f"{KEYED}    on_conflict: {policy}\n")
                 records = []
@@ -432,7 +441,7 @@ def test_one_spelling_is_one_moment(t):
 
 DAYS = ["2024-02-29", "2023-12-31", "20240301", "29 Feb 2024", "Feb 29, 2024", "29-Feb-2024",
         "2/29/2024", "0044-03-15", "0001-01-01", "12345-06-07", "2024.060", "2024-060", "J2460370",
-        "today", "tomorrow", "epoch", "24-02-29", "Thursday 29 February 2024", "2023-02-29"]
+        "today", "tomorrow", "epoch", "24-02-29", "Feb 2024", "1 8 2024", "Thursday 29 February 2024", "2023-02-29"]
 TIMES = ["", "", "00:30:00", "23:59:59.999999", "00:30", "12:30 AM", "003000", "0030", "24:00:00",
          "23:59:60", "allballs", "00:30:00.", "T00:30:00"]
 ZONES = ["", "", "Z", " UTC", "+02", "-02:00", " +0530", " -08", "+2", "+00", "-00:00", " CET",
