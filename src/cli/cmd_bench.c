@@ -131,7 +131,8 @@ static enum onerow_status look_again(const struct bench *bench, enum found *foun
     return status;
 }
 
-/* What is to be known of the table before the figures. Whatever fails from now on, it is there. */
+/* What is to be known of the table before the figures. `sql` made it; NULL: it was there, or the
+ * store has no SQL. Once it is made its DROP is told, whatever fails. */
 static enum onerow_status announce(const struct bench *bench, const char *sql,
                                    struct onerow_error *error)
 {
@@ -141,6 +142,14 @@ static enum onerow_status announce(const struct bench *bench, const char *sql,
         return or_fail(error, ONEROW_CONFIG,
                        "this store keeps nothing: a second connection finds no table to write\n"
                        "  name one that does, such as --store sqlite:bench.db");
+    }
+    if (!sql) {
+        return status == ONEROW_OK
+                   ? or_fail(error, ONEROW_CONFIG,
+                             "table \"%s\" is there already and is left alone\n  run it again: the "
+                             "name is drawn anew",
+                             bench->name)
+                   : status;
     }
     fprintf(stderr, "onerow: %s\n  it is left behind: DROP TABLE %s;\n", sql, bench->name);
     if (found == SOME) {
@@ -160,14 +169,7 @@ static enum onerow_status make_table(struct bench *bench, struct onerow_error *e
         status = or_table_create(table, columns, sizeof columns / sizeof *columns, &sql, error);
     }
     or_table_close(table);
-    if (status == ONEROW_OK && !sql) {
-        status = or_fail(error, ONEROW_CONFIG,
-                         "table \"%s\" is there already and is left alone\n  run it again: the "
-                         "name is drawn anew",
-                         bench->name);
-    } else if (status == ONEROW_OK) {
-        status = announce(bench, sql, error);
-    }
+    status = status == ONEROW_OK ? announce(bench, sql, error) : status;
     free(sql);
     return status;
 }

@@ -274,7 +274,7 @@ static struct finding *look(struct or_postgres_work *work, const struct or_postg
     PGresult *result = NULL;
     *status = found ? or_postgres_call_run(work, group, OR_SQL_LOOK, &result)
                     : or_fail(work->error, ONEROW_NOMEM, "out of memory");
-    if (*status != ONEROW_OK) {
+    if (*status != ONEROW_OK || !found) {
         return NULL;
     }
     memset(found, 0, group->n * sizeof *found);
@@ -368,7 +368,7 @@ static enum onerow_status look_and_write(struct or_postgres_work *work,
     if (!found) {
         return status;
     }
-    if (!inserts || !updates) {
+    if (!inserts || !updates || !group->rows) {
         return or_fail(work->error, ONEROW_NOMEM, "out of memory");
     }
     for (size_t i = 0; i < group->n; i++) {

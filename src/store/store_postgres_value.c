@@ -174,6 +174,11 @@ static bool is_letter(char byte)
     return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
 }
 
+static bool is_alnum(char byte)
+{
+    return is_letter(byte) || is_digit(byte);
+}
+
 /* As PostgreSQL's input functions see it. */
 static bool is_space(char byte)
 {
@@ -680,7 +685,8 @@ static void see_part(struct onerow_span part, struct sight *sight)
     bool joins = true;
     for (size_t i = 0; i < part.len; i++) {
         if (part.data[i] == '-') {
-            joins &= i && i + 1 < part.len && part.data[i - 1] != '-' && part.data[i + 1] != '-';
+            joins &=
+                i && i + 1 < part.len && is_alnum(part.data[i - 1]) && is_alnum(part.data[i + 1]);
             dashes++;
         }
     }

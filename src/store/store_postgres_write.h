@@ -76,9 +76,9 @@ struct or_postgres_group {
 struct or_postgres_call {
     struct or_postgres_group group;
     enum or_postgres_sql kind;
-    struct or_buffer params;        /* the arrays, one after the other */
-    struct or_postgres_param *list; /* in the arena */
     unsigned n_list;
+    struct or_postgres_param *list; /* in the arena */
+    struct or_buffer params;        /* the arrays, one after the other */
 };
 
 /* Encodes a group's columns as the statement's parameters. `call` is to be finished whatever the

@@ -7,6 +7,7 @@ who waits for a lock.
 """
 import collections
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -33,13 +34,19 @@ ACCEPT = "    unenforced: accept\n"
 NEWEST = "    on_conflict: newest(ver)\n"
 
 
+@functools.cache
+def server():
+    """It may stop at once, its machine does not: what it has written is kept without fsync, too."""
+    return postgres.Server(fsync="off", deadlock_timeout="20ms")
+
+
 def configure(t, database, more=ACCEPT + NEWEST, name="onerow.yaml", port=None):
-    t.write(name, CONFIGURATION.format(url=postgres.shared().url(database, port), more=more))
+    t.write(name, CONFIGURATION.format(url=server().url(database, port), more=more))
 
 
 def place(t, *statements, more=ACCEPT + NEWEST):
     """A database with the table and what else the statements make, and its configuration."""
-    database = postgres.shared().database("; ".join((TABLE, INDEX, *statements)))
+    database = server().database("; ".join((TABLE, INDEX, *statements)))
     configure(t, database, more)
     return database
 
@@ -56,7 +63,7 @@ def put(t, records, *options):
 
 
 def select(database, columns="name, ver, by"):
-    return sorted(tuple(row) for row in postgres.shared().sql(database, f"SELECT {columns} FROM t"))
+    return sorted(tuple(row) for row in server().sql(database, f"SELECT {columns} FROM t"))
 
 
 def rows_of(database):
@@ -69,7 +76,7 @@ def rows_of(database):
 
 def waiting(database):
     """How many sessions of the database wait for a lock."""
-    return postgres.shared().count("postgres", "SELECT count(*) FROM pg_stat_activity WHERE "
+    return server().count("postgres", "SELECT count(*) FROM pg_stat_activity WHERE "
                                                f"datname = '{database}' AND wait_event_type = 'Lock'")
 
 
@@ -138,20 +145,22 @@ def test_check_says_the_weaker_promise(t):
     assert beside(database) == []
     assert put(t, [{"name": "a", "ver": 1}]) == (0, [("created", None)])
     assert beside(database) == ["onerow_fence", "onerow_keys"]
-    assert postgres.shared().sql(database, "SELECT scope FROM onerow_fence") == [["public.t"]]
+    assert server().sql(database, "SELECT scope FROM onerow_fence") == [["public.t"]]
 
 
 def beside(database):
-    return [name for name, in postgres.shared().sql(
+    return [name for name, in server().sql(
         database, "SELECT relname FROM pg_class WHERE relname LIKE 'onerow%' AND relkind = 'r' "
                   "ORDER BY 1")]
 
 
 def test_first_runs_race(t):
-    """Eight first runs meet while somebody else is making the two tables, who then does or does not."""
+    """Eight first runs meet while somebody else is making the two tables, who then does or does not.
+    Among themselves they take turns, and do not meet at all."""
     for number, ending in enumerate(("ROLLBACK", "COMMIT")):
         database = place(t)
-        with postgres.shared().connect(database) as maker:
+        clashes = server().logged().count("duplicate key")
+        with server().connect(database) as maker:
             maker.execute("BEGIN")
             for statement in BESIDE:
                 maker.execute(statement)
@@ -166,6 +175,8 @@ def test_first_runs_race(t):
                                    for line in t.results(f"R{number}.{p}"))
         assert told == {"created": 1, "unchanged": PROCESSES - 1}, (ending, told)
         assert len(rows_of(database)) == 1 and t.letters() == []
+        if ending == "ROLLBACK":
+            assert server().logged().count("duplicate key") == clashes, server().told()
 
 
 def test_control_two_makers_meet(t):
@@ -173,7 +184,7 @@ def test_control_two_makers_meet(t):
     import psycopg
     database = place(t)
     statement = BESIDE[0].replace("TABLE", "TABLE IF NOT EXISTS")
-    with postgres.shared().connect(database) as one, postgres.shared().connect(database) as other:
+    with server().connect(database) as one, server().connect(database) as other:
         one.execute("BEGIN")
         one.execute(statement)
         second = Background(other.execute, statement)
@@ -203,7 +214,7 @@ def test_twins_are_rejected(t):
     audit = t.onerow("audit")
     assert audit.code == 1 and '{"name":"b"}' in audit.out, audit
     assert all(f'{{"name":"{name}"}}' not in audit.out for name in "acd"), audit
-    postgres.shared().sql(database, "DELETE FROM t WHERE by = 'x'")
+    server().sql(database, "DELETE FROM t WHERE by = 'x'")
     assert t.onerow("audit").code == 0
     assert put(t, records)[0] == 0
     assert rows_of(database) == {name: (9, "z") for name in "abcd"}
@@ -211,7 +222,7 @@ def test_twins_are_rejected(t):
 
 def test_long_keys(t):
     """Longer than an index entry can be, and equal but for their end; with one that spells a digest."""
-    database = postgres.shared().database(TABLE)
+    database = server().database(TABLE)
     configure(t, database)
     begin = "".join(t.random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(60000))
     keys = [begin[:length] + end for length in (990, 1000, 1001, 3000, 60000) for end in "xyé"]
@@ -224,7 +235,7 @@ def test_long_keys(t):
     results = run_all(t, "--batch", "7")
     assert sum(result.balance["created"] for result in results) == len(keys), results
     assert rows_of(database) == {key: (PROCESSES - 1, "") for key in keys}
-    assert postgres.shared().count(database, "SELECT count(*) FROM onerow_keys") == len(keys)
+    assert server().count(database, "SELECT count(*) FROM onerow_keys") == len(keys)
 
 
 def test_tables_whose_names_hold_bars(t):
@@ -239,10 +250,10 @@ def test_tables_whose_names_hold_bars(t):
         assert (code, lines) == (0, [("created", None)] * len(names)), lines
         assert [outcome for outcome, _ in writer.go_on()] == ["created"] * len(names)
     assert len(select(database, "name")) == len(names)
-    count = postgres.shared().count
+    count = server().count
     assert count(database, f'SELECT count(*) FROM "{other}"') == len(names)
     assert count(database, "SELECT count(*) FROM onerow_keys") == 2 * len(names)
-    assert sorted(postgres.shared().sql(database, "SELECT scope FROM onerow_fence")) == \
+    assert sorted(server().sql(database, "SELECT scope FROM onerow_fence")) == \
         [["public.t"], [f"public.{other}"]]
 
 
@@ -253,16 +264,16 @@ def test_a_schema_of_its_own(t):
     database = place(t, f"CREATE SCHEMA {quoted}", f'CREATE TABLE {quoted}."T"(name text NOT NULL)')
     configure(t, database, ACCEPT + f"    location: '{quoted}.\"T\"'\n")
     assert put(t, [{"name": "a"}, {"name": "a"}]) == (0, [("created", None), ("unchanged", None)])
-    assert postgres.shared().sql(database, f"SELECT scope FROM {quoted}.onerow_fence") == \
+    assert server().sql(database, f"SELECT scope FROM {quoted}.onerow_fence") == \
         [[f"{schema}.T"]]
-    assert postgres.shared().sql(database, f"SELECT key FROM {quoted}.onerow_keys") == \
+    assert server().sql(database, f"SELECT key FROM {quoted}.onerow_keys") == \
         [[f"{schema}.T|k1|t:a"]]
 
 
 def test_what_a_column_would_cut_is_rejected(t):
     """A value that its column takes only shortened is not equal to what it would be cut to."""
     for number, kind in enumerate(("bit(3)", "varbit(3)", "varchar(3)", "char(3)")):
-        database = postgres.shared().database(f"CREATE TABLE t(name text NOT NULL, v {kind})")
+        database = server().database(f"CREATE TABLE t(name text NOT NULL, v {kind})")
         configure(t, database, ACCEPT)
         assert put(t, [{"name": "a", "v": "101"}]) == (0, [("created", None)])
         code, lines = put(t, [{"name": "a", "v": "1011"}, {"name": "b", "v": "101"}])
@@ -274,7 +285,7 @@ def test_what_a_column_would_cut_is_rejected(t):
 def test_values_that_move(t):
     """A value of a unique index beside the key moves to a row that comes first in the order of keys,
     and keys come several times: the batch is tried again in the order of its arrival."""
-    database = postgres.shared().database(
+    database = server().database(
         "CREATE TABLE t(name text NOT NULL, u int UNIQUE); CREATE INDEX ON t(name); "
         "INSERT INTO t SELECT 'z' || i, i FROM generate_series(0, 19) i")
     configure(t, database, ACCEPT)
@@ -307,7 +318,7 @@ class Held:
     """A put that a proxy holds before one of its statements."""
 
     def __init__(self, t, database, records, pattern):
-        self.t, self.proxy = t, postgres.Proxy(postgres.shared())
+        self.t, self.proxy = t, postgres.Proxy(server())
         configure(t, database, name="held.yaml", port=self.proxy.port)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(t.path("held.R"))
@@ -337,14 +348,19 @@ def held(t, database, records, pattern):
 
 
 def test_a_put_waits_for_another(t):
-    """The second put of a key looks only after the first has committed."""
-    database = place(t, *BESIDE)
-    with held(t, database, [{"name": "a", "ver": 1}], TO_INSERT) as first:
-        second = Background(put, t, [{"name": "b", "ver": 2}, {"name": "a", "ver": 2}])
-        t.wait_until(lambda: waiting(database) == 1)
-        assert first.go_on() == [("created", None)]
-        assert second.end() == (0, [("created", None), ("updated", None)])
-    assert rows_of(database) == {"a": (2, ""), "b": (2, "")}
+    """The second put of a key looks only after the first has committed, also when the key was there
+    before; and whatever the default isolation: under a higher level the look would show what was
+    there before the lock was had."""
+    for default in ("read committed", "repeatable read", "serializable"):
+        database = place(t, *BESIDE, "INSERT INTO onerow_keys VALUES ('public.t|k1|t:a')")
+        server().sql("postgres", f"ALTER DATABASE {database} SET default_transaction_isolation = "
+                                 f"'{default}'")
+        with held(t, database, [{"name": "a", "ver": 1}], TO_INSERT) as first:
+            second = Background(put, t, [{"name": "b", "ver": 2}, {"name": "a", "ver": 2}])
+            t.wait_until(lambda: waiting(database) == 1)
+            assert first.go_on() == [("created", None)], default
+            assert second.end() == (0, [("created", None), ("updated", None)]), default
+        assert rows_of(database) == {"a": (2, ""), "b": (2, "")}, default
 
 
 def test_a_key_deleted_before_it_was_locked(t):
@@ -354,14 +370,14 @@ def test_a_key_deleted_before_it_was_locked(t):
         database = place(t)
         assert put(t, [{"name": "a", "ver": 1}])[0] == 0
         with held(t, database, [{"name": "a", "ver": 3}], TO_LOCK) as writer:
-            with postgres.shared().connect(database) as foreign:
+            with server().connect(database) as foreign:
                 assert foreign.execute("DELETE FROM onerow_keys").rowcount == 1
                 assert foreign.execute("DELETE FROM t").rowcount == 1
             if others_first:
                 assert put(t, [{"name": "a", "ver": 2}]) == (0, [("created", None)])
             assert writer.go_on() == [(wanted, None)]
         assert rows_of(database) == {"a": (3, "")}
-        assert postgres.shared().count(database, "SELECT count(*) FROM onerow_keys") == 1
+        assert server().count(database, "SELECT count(*) FROM onerow_keys") == 1
 
 
 def test_a_locked_key_cannot_be_deleted(t):
@@ -370,9 +386,9 @@ def test_a_locked_key_cannot_be_deleted(t):
     for table in ("onerow_keys", "onerow_fence"):
         database = place(t)
         assert put(t, [{"name": "a", "ver": 1}])[0] == 0
-        postgres.shared().sql(database, "DELETE FROM t")
+        server().sql(database, "DELETE FROM t")
         with held(t, database, [{"name": "a", "ver": 1}], TO_INSERT) as first:
-            with postgres.shared().connect(database) as foreign:
+            with server().connect(database) as foreign:
                 deletion = Background(foreign.execute, f"DELETE FROM {table}")
                 t.wait_until(lambda: waiting(database) == 1)
                 second = Background(put, t, [{"name": "a", "ver": 2}])
@@ -387,9 +403,9 @@ def test_the_fence_row_deleted_before_it_was_shared(t):
     database = place(t)
     assert put(t, [{"name": "a", "ver": 1}])[0] == 0
     with held(t, database, [{"name": "a", "ver": 2}], TO_SHARE) as writer:
-        postgres.shared().sql(database, "DELETE FROM onerow_fence")
+        server().sql(database, "DELETE FROM onerow_fence")
         assert writer.go_on() == [("updated", None)]
-    assert postgres.shared().sql(database, "SELECT scope FROM onerow_fence") == [["public.t"]]
+    assert server().sql(database, "SELECT scope FROM onerow_fence") == [["public.t"]]
 
 
 def test_a_row_that_changes_between_look_and_update(t):
@@ -406,9 +422,9 @@ def test_a_row_that_changes_between_look_and_update(t):
     }
     database = place(t)
     for statement, (code, told, rows) in foreign.items():
-        postgres.shared().sql(database, "TRUNCATE t; INSERT INTO t VALUES ('a', 1, NULL)")
+        server().sql(database, "TRUNCATE t; INSERT INTO t VALUES ('a', 1, NULL)")
         with held(t, database, [{"name": "a", "ver": 5, "by": "me"}], TO_UPDATE) as writer:
-            postgres.shared().sql(database, statement)
+            server().sql(database, statement)
             assert writer.go_on(code) == [told], statement
         assert select(database) == rows, statement
 
@@ -431,7 +447,7 @@ def test_control_do_nothing_alone_locks_nothing(t):
     for locks in (False, True):
         database = place(t, *BESIDE, "INSERT INTO onerow_keys VALUES ('a')")
         with contextlib.ExitStack() as stack:
-            first, second, foreign = (stack.enter_context(postgres.shared().connect(database))
+            first, second, foreign = (stack.enter_context(server().connect(database))
                                       for _ in range(3))
             first.execute("BEGIN")
             do_nothing(first, "a")
@@ -486,7 +502,7 @@ def test_a_merge_waits_for_a_put(t):
     database = place(t)
     assert put(t, [{"name": "z", "ver": 1}])[0] == 0
     with held(t, database, [{"name": "a", "ver": 1}], TO_INSERT) as writer, \
-            postgres.shared().connect(database) as merger:
+            server().connect(database) as merger:
         merging = Background(merge, merger, ["a", "b"])
         t.wait_until(lambda: waiting(database) == 1)
         assert writer.go_on() == [("created", None)]
@@ -498,7 +514,7 @@ def test_a_put_waits_for_a_merge(t):
     """Also with the merge's rows not inserted yet, and for the merge of this table alone."""
     database = place(t, "CREATE TABLE u(name text NOT NULL)")
     assert put(t, [{"name": "z", "ver": 1}])[0] == 0
-    with postgres.shared().connect(database) as merger:
+    with server().connect(database) as merger:
         merger.execute("BEGIN")
         merger.execute(FENCE)
         assert not is_there(merger, "a")
@@ -517,7 +533,7 @@ def test_control_a_merge_without_the_fence_duplicates(t):
     """The same as test_a_merge_waits_for_a_put, by somebody who does not take the fence."""
     database = place(t, *BESIDE)
     with held(t, database, [{"name": "a", "ver": 1}], TO_INSERT) as writer, \
-            postgres.shared().connect(database) as merger:
+            server().connect(database) as merger:
         assert merge(merger, ["a"], fence=False) == 1
         assert writer.go_on() == [("created", None)]
     assert select(database) == [("a", "0", "merge"), ("a", "1", "")]
@@ -590,7 +606,7 @@ def others(database, seed, *works):
 
     def run(number, work):
         dice = random.Random(seed + number)
-        with postgres.shared().connect(database) as connection:
+        with server().connect(database) as connection:
             while not over.is_set():
                 try:
                     counts[work.__name__] += work(connection, dice)
@@ -611,7 +627,7 @@ def test_race_with_kills(t):
     started again."""
     database = place(t, *BESIDE)
     inputs = make_inputs(t, keys=300, records=400)
-    proxies = [postgres.Proxy(postgres.shared()) for _ in range(2)]
+    proxies = [postgres.Proxy(server()) for _ in range(2)]
     cuts, processes = [], []
     for p in range(PROCESSES):
         options = ["--batch", "20" if p % 2 else "40"]
@@ -642,8 +658,6 @@ def test_race_with_foreign_deletes(t):
     database = place(t)
     inputs = make_inputs(t, keys=60, records=250)
     assert put(t, [{"name": "k00000", "ver": 0}])[0] == 0
-    postgres.shared().sql("postgres", "ALTER SYSTEM SET deadlock_timeout = '20ms'")
-    postgres.shared().sql("postgres", "SELECT pg_reload_conf()")
 
     def row(connection, dice):
         deleted = connection.execute("DELETE FROM t WHERE name = %s",
@@ -702,7 +716,7 @@ def test_race_with_a_crash(t):
     for number in (1, 2):
         t.wait_until(lambda: sum(len(results_of(t, p)) for p in range(PROCESSES)) > 600 * number)
         assert any(process.poll() is None for process in processes)
-        postgres.shared().restart("immediate")
+        server().restart("immediate")
     results = [t.finish(process) for process in processes]
     assert all(result.code in (0, 1, 69) for result in results), results
     rows = rows_of(database)
@@ -717,7 +731,7 @@ def test_race_with_a_crash(t):
 
 def check_then_insert(barrier, database, names):
     """What everybody writes first, all with the same events at the same time."""
-    with postgres.shared().connect(database) as connection:
+    with server().connect(database) as connection:
         for name in names:
             barrier.wait()
             if not is_there(connection, name):

@@ -110,14 +110,14 @@ TYPES = [
 
 def table(kinds):
     columns = ", ".join(f"c{i} {kind.name}" for i, kind in enumerate(kinds))
-    return f"CREATE TABLE t(k text PRIMARY KEY, {columns})"
+    return f"{PREPARE}; CREATE TABLE t(k text PRIMARY KEY, {columns})"
 
 
 TABLE = table(TYPES)
 
 
 def place(t, *statements, more=KEYED):
-    database = postgres.shared().database(PREPARE, *statements)
+    database = postgres.shared().database(*statements)
     t.write("onerow.yaml", CONFIGURATION.format(url=postgres.shared().url(database), more=more))
     return database
 
@@ -400,12 +400,13 @@ def test_moments_in_any_zone_compete(t):
     """One file, one record at a time, and a bulk: the same record wins, and the row holds its moment."""
     for declared in ("timestamp", "timestamptz"):
         for policy in ("newest(o)", "keep", "update"):
-            for size, keys, moments in (("40000", 40, 6), ("1", 6, 5), ("40000", 820, 5)):
+            sizes = [("40000", 40, 6), ("1", 4, 5)]
+            for size, keys, moments in sizes + [("40000", 820, 5)] * (policy == "newest(o)"):
                 database = place(t, f"CREATE TABLE t(k text PRIMARY KEY, o {declared}, v text)",
                                  more=f"{KEYED}    on_conflict: {policy}\n")
                 records = []
                 made = contest(t, records, keys, moments)
-                cut = len(records) // 2 if keys > 6 else 0
+                cut = len(records) // 2 if keys > 4 else 0
                 for part in (records[:cut], records[cut:]) if cut else (records,):
                     told = put(t, part, "--batch", size)
                     assert all(outcome in ("created", "updated", "unchanged")
@@ -454,7 +455,7 @@ def test_nothing_is_dropped_without_a_word(t):
     a date has no time of day then, and a time no day and no offset."""
     database = place(t, "CREATE TABLE t(k text PRIMARY KEY, s text, o timestamp, d date, c time, "
                         "r tsrange)")
-    spellings = {time + zone for time in TIMES for zone in ZONES}
+    spellings = {part + zone for part in TIMES + DAYS for zone in ZONES}
     while len(spellings) < 1500:
         day, time, zone = (t.random.choice(part) for part in (DAYS, TIMES, ZONES))
         parts = [day, t.random.choice([" ", " ", "T", "  "]) if time else "", time, zone]
@@ -481,7 +482,7 @@ def test_nothing_is_dropped_without_a_word(t):
                                     f"WHERE k LIKE '{column}%' AND {wrong}")
         assert rows == [], rows
     rows = server.sql(database, "SET TimeZone = 'UTC'; SELECT s, c FROM t WHERE k LIKE 'c%' AND "
-                                "(s::timetz <> c::timetz OR s ~ '20[0-9][0-9]|Feb|[+-]0?[1-9]')")
+                                "(s::timetz <> c::timetz OR s ~ '20[0-9][0-9][-/0-9]|Feb|[+-]0?[1-9]')")
     assert rows == [], rows
 
 

@@ -1540,7 +1540,8 @@ static const char *statement_of(void)
 {
     struct or_buffer out;
     or_buffer_init(&out);
-    assert_int_equal(b.table.store->type->statement(b.table.table, NULL, &out, &b.error), ONEROW_OK);
+    assert_int_equal(b.table.store->type->statement(b.table.table, NULL, &out, &b.error),
+                     ONEROW_OK);
     const char *kept = text(&b, "%s", or_buffer_cstr(&out));
     or_buffer_finish(&out);
     return kept;
