@@ -611,6 +611,7 @@ enum onerow_status or_postgres_connect(struct or_postgres_store *store, struct o
     "pg_catalog.set_config('DateStyle', 'ISO, MDY', true), "                                       \
     "pg_catalog.set_config('lock_timeout', '%d', true), "                                          \
     "pg_catalog.set_config('array_nulls', 'on', true), "                                           \
+    "pg_catalog.set_config('IntervalStyle', 'postgres', true), "                                   \
     "CASE WHEN pg_catalog.current_setting('statement_timeout') = '0' "                             \
     "THEN pg_catalog.set_config('statement_timeout', '%d', true) END, "                            \
     "CASE WHEN pg_catalog.current_setting('synchronous_commit') = 'off' "                          \

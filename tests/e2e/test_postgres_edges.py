@@ -108,36 +108,6 @@ def test_timestamps_keep_their_moment(t):
     assert told == [("updated", None)], told
 
 
-NASTY = ('CREATE TABLE nasty("k%c" text PRIMARY KEY, "x :b" text, "a""" text, "q\\n" text, '
-         'parameter_2 text, "e*/ DROP TABLE victim; /*" int DEFAULT 1, '
-         '"a\nDROP TABLE victim; --" int DEFAULT 1)')
-
-
-def test_names_stay_names(t):
-    """Whatever columns are called, what `onerow sql` prints does what it says and no more."""
-    database = server().database(NASTY, "CREATE TABLE victim(x int)")
-    wanted = [f"--set={name}={value}" for name, value in
-              [("parameter_1", "k"), ("qarameter_2", "b"), ("parameter_3", "a"),
-               ("parameter_4", "n"), ("parameter_2", "2"), ("qarameter_1", "k")]]
-    for form in ([], ["--for", "psql"]):
-        printed = t.onerow("sql", *where(database, "nasty", "k%c"), *form)
-        assert printed.code == 0, printed
-        t.write("nasty.sql", printed.out)
-        subprocess.run([harness.need("psql", "postgresql-client"), "-X", "-q", *wanted,
-                        "-v", "ON_ERROR_STOP=1", server().url(database), "-f",
-                        t.path("nasty.sql")], check=True, capture_output=True)
-    assert server().count(database, "SELECT count(*) FROM victim") == 0
-    assert server().count(database, "SELECT count(*) FROM nasty") == 1
-    for form in ("sqlalchemy", "psycopg"):
-        printed = t.onerow("sql", *where(database, "nasty", "k%c"), "--for", form)
-        compile(printed.out, form, "exec")
-        space = {"text": str}
-        source = printed.out.replace("from sqlalchemy import text\n", "").split("row =")[0]
-        exec(source, space)  # pylint: disable=exec-used
-        mark = '"k%%c"' if form == "psycopg" else '"x \\:b"'
-        assert mark in space["UPSERT"] and '"a"""' in space["UPSERT"], printed
-
-
 def test_a_name_writes_no_configuration(t):
     """`onerow init` quotes names in comments, and a name may hold what YAML takes for a new line."""
     database = server().database(

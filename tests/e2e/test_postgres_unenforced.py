@@ -77,7 +77,7 @@ def rows_of(database):
 def waiting(database):
     """How many sessions of the database wait for a lock."""
     return server().count("postgres", "SELECT count(*) FROM pg_stat_activity WHERE "
-                                               f"datname = '{database}' AND wait_event_type = 'Lock'")
+                                      f"datname = '{database}' AND wait_event_type = 'Lock'")
 
 
 class Background(threading.Thread):
@@ -352,7 +352,8 @@ def test_a_put_waits_for_another(t):
     before; and whatever the default isolation: under a higher level the look would show what was
     there before the lock was had."""
     for default in ("read committed", "repeatable read", "serializable"):
-        database = place(t, *BESIDE, "INSERT INTO onerow_keys VALUES ('public.t|k1|t:a')")
+        database = place(t, *BESIDE, "INSERT INTO onerow_fence VALUES ('public.t')",
+                         "INSERT INTO onerow_keys VALUES ('public.t|k1|t:a')")
         server().sql("postgres", f"ALTER DATABASE {database} SET default_transaction_isolation = "
                                  f"'{default}'")
         with held(t, database, [{"name": "a", "ver": 1}], TO_INSERT) as first:
