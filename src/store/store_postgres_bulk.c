@@ -207,34 +207,6 @@ static bool id_is_sent(const struct or_postgres_table *table)
     return table->id_is_key && (type == ONEROW_TYPE_TEXT || type == ONEROW_TYPE_INT);
 }
 
-/* Whether a text may carry a time zone, or is a word that stands for a moment. */
-static bool may_have_zone(struct onerow_span text)
-{
-    static const char date[] = "2024-01-01T";
-    for (size_t i = sizeof date - 1; i < text.len; i++) {
-        if (!strchr("0123456789:.", text.data[i])) {
-            return true;
-        }
-    }
-    return text.len > 0 && (text.data[0] < '0' || text.data[0] > '9');
-}
-
-/* COPY reads with the column's own input function, which drops zones (or_postgres_drops_zone). */
-static bool keeps_zones(const struct or_postgres_work *work, const struct or_postgres_group *run)
-{
-    for (unsigned c = 0; c < run->shape->n; c++) {
-        if (!or_postgres_drops_zone(&work->table->columns[run->shape->columns[c]])) {
-            continue;
-        }
-        for (size_t i = 0; i < run->n; i++) {
-            if (may_have_zone(work->texts[run->rows[i]][c])) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 /* COPY evaluates defaults as INSERT does, but it takes no expression for updated_at, returns no
  * ids, ignores nothing that a trigger swallows, and is refused under row security. */
 static bool may_copy(const struct or_postgres_work *work)
@@ -262,7 +234,7 @@ enum onerow_status or_postgres_bulk(struct or_postgres_work *work,
         return status;
     }
     run->shape->unchanged = (double)sample.unchanged / (double)sample.asked;
-    if (sample.found || !may_copy(work) || !keeps_zones(work, run)) {
+    if (sample.found || !may_copy(work)) {
         return ONEROW_OK;
     }
     if (run->shape->no_copy) {
