@@ -298,6 +298,146 @@ struct onerow_store_type {
                                   struct onerow_error *error);
 };
 
+/* ---- the coordinator: the ledger ----------------------------------------------
+ *
+ * Where a store cannot refuse a second row, the ledger is what everybody agrees on: it holds, for
+ * each key, what became of it. What the records mean is the core's business (core/ledger.h); for an
+ * adapter they are rows with a name, a state and bytes, which change by compare-and-set alone.
+ *
+ * The ledger must be linearizable, durable when it answers, and never roll back. One that was
+ * rolled back all the same (a backup was restored, a standby without the last transactions was
+ * promoted) is to be found out: see `standing`.
+ */
+
+enum onerow_ledger_kind {
+    ONEROW_LEDGER_KEY = 1,     /* named by the key's canonical form */
+    ONEROW_LEDGER_PAGE = 2,    /* named by the page's id in the store */
+    ONEROW_LEDGER_ATTEMPT = 3, /* named by a nonce: which step that try took */
+};
+
+#define ONEROW_LEDGER_NAME_MAX 4096U /* bytes of a name; canonical keys above are hashed */
+#define ONEROW_LEDGER_BODY_MAX (1024U * 1024U) /* bytes of a body */
+#define ONEROW_LEDGER_CHANGES  4U              /* records that one swap may name */
+#define ONEROW_LEDGER_ANY      UINT64_MAX      /* a revision: whichever it is */
+
+/* A record as it is. A name that was never written has revision, state and since_ms 0. */
+struct onerow_ledger_record {
+    enum onerow_ledger_kind kind; /* given by the caller of read */
+    struct onerow_span name;      /* likewise; borrowed */
+    uint64_t revision;            /* rises with every write of this record, never returns */
+    uint8_t state;                /* 0: never written; else 1 to 31, the core's */
+    uint64_t since_ms;            /* the ledger's clock when it was last stamped */
+    struct onerow_span body;      /* in the arena given to read */
+};
+
+/* A condition on one record and, unless `state` is 0, what it becomes. */
+struct onerow_ledger_change {
+    enum onerow_ledger_kind kind;
+    struct onerow_span name;
+    uint64_t revision; /* must be the record's (0: never written), or ONEROW_LEDGER_ANY */
+    uint32_t states;   /* a bit (1U << state) for each state that the record may have */
+    uint8_t state;     /* 0: the record stays as it is */
+    bool stamp;        /* since_ms becomes the ledger's clock; otherwise it stays */
+    struct onerow_span body;
+};
+
+/* One compare-and-set over up to ONEROW_LEDGER_CHANGES records of different names: if all
+ * conditions hold, all changes happen; otherwise nothing does. */
+struct onerow_ledger_swap {
+    const struct onerow_ledger_change *changes;
+    size_t n;
+    bool done; /* filled: it happened */
+};
+
+/* What the ledger knows of itself. */
+enum onerow_ledger_standing {
+    ONEROW_LEDGER_SOUND,
+    ONEROW_LEDGER_SUSPECT, /* it may have been rolled back: nothing may be created by it until every
+                              row has been imported and `confirm` was called */
+};
+
+struct onerow_ledger_namespace {
+    uint64_t number;    /* for the calls below; of this coordinator's own */
+    char ledger_id[33]; /* 32 hexadecimal digits, made once for each ledger, random */
+    enum onerow_ledger_standing standing;
+    const char *why; /* static or the coordinator's own: why it is SUSPECT, or NULL */
+};
+
+/* A record on its way to `list`'s caller; false ends the listing. */
+typedef bool onerow_visit_ledger(void *context, const struct onerow_ledger_record *record);
+
+struct onerow_coordinator_type;
+
+/* Base of every adapter's coordinator; its first member. */
+struct onerow_coordinator {
+    const struct onerow_coordinator_type *type;
+    uint64_t round_trips;
+};
+
+/* Statuses: OK; UNAVAILABLE, BUSY, INTERRUPTED, FULL, IO, CORRUPT, READONLY, VANISHED as for
+ * stores: nothing happened; UNKNOWN (swap, reserve): it may have happened and may not, because the
+ * answer to the commit was lost; CONFIG. `now_ms` is the ledger's clock, in ms since 1970, read in
+ * the same transaction; it never runs backwards as seen by one ledger's users: a stamp is never
+ * less than one given before. */
+struct onerow_ledger_ops {
+    /* Enters a namespace (the store's kind and the target's canonical id), which is made when it is
+     * new. `definition` says what all users of it must agree on: key columns with types and
+     * normalization, version of the canonical form, protocol, deletion policy. CONFIG: it was made
+     * with another one; the error shows both. */
+    enum onerow_status (*enter)(struct onerow_coordinator *coordinator, struct onerow_span name,
+                                struct onerow_span definition,
+                                struct onerow_ledger_namespace *space, struct onerow_error *error);
+    /* The records with the given kinds and names, all as of one moment after the call began. */
+    enum onerow_status (*read)(struct onerow_coordinator *coordinator, uint64_t space,
+                               struct onerow_ledger_record *records, size_t n, uint64_t *now_ms,
+                               struct or_arena *arena, struct onerow_error *error);
+    /* Tries n swaps, one after the other, each atomic on its own, and makes them durable together.
+     * OK: each one's `done` says whether it happened. */
+    enum onerow_status (*swap)(struct onerow_coordinator *coordinator, uint64_t space,
+                               struct onerow_ledger_swap *swaps, size_t n, uint64_t *now_ms,
+                               struct onerow_error *error);
+    /* Visits records of a kind whose state is among `states` and whose since_ms is below
+     * `before_ms`, in an order of the adapter's, in bounded memory. Others may write meanwhile. */
+    enum onerow_status (*list)(struct onerow_coordinator *coordinator, uint64_t space,
+                               enum onerow_ledger_kind kind, uint32_t states, uint64_t before_ms,
+                               onerow_visit_ledger *visit, void *context,
+                               struct onerow_error *error);
+    /* Numbers for nonces: *first … *first + n - 1 have never been given to anybody and never will
+     * be, for the whole ledger. Durable before it answers. */
+    enum onerow_status (*reserve)(struct onerow_coordinator *coordinator, uint64_t n,
+                                  uint64_t *first, struct onerow_error *error);
+    /* A number seen in the store (in a blank's title) that the ledger has never given out proves
+     * that it was rolled back: the namespace becomes SUSPECT, and numbers go on above it. */
+    enum onerow_status (*witness)(struct onerow_coordinator *coordinator, uint64_t space,
+                                  uint64_t number, struct onerow_ledger_namespace *state,
+                                  struct onerow_error *error);
+    /* Every row of the target has been imported: the namespace is SOUND again. */
+    enum onerow_status (*confirm)(struct onerow_coordinator *coordinator, uint64_t space,
+                                  struct onerow_error *error);
+    /* Forgets ATTEMPT records that were stamped before `before_ms`; *n: how many. */
+    enum onerow_status (*forget)(struct onerow_coordinator *coordinator, uint64_t space,
+                                 uint64_t before_ms, uint64_t *n, struct onerow_error *error);
+};
+
+struct onerow_coordinator_options {
+    const char *url;           /* as configured; secrets are never in it */
+    uint64_t wait_ms;          /* longest wait for a lock that somebody else holds */
+    const volatile bool *stop; /* gives up waiting when set; NULL: never */
+};
+
+struct onerow_coordinator_type {
+    const char *name;           /* "sqlite" */
+    const char *summary;        /* one line for --help */
+    const char *url;            /* "sqlite:PATH" for --help */
+    const char *const *schemes; /* URL beginnings, "sqlite:", NULL-terminated */
+    /* One coordinator is used by one thread at a time. What it needs in the database (tables whose
+     * names begin with onerow_) is made by open when it is missing. */
+    enum onerow_status (*open)(const struct onerow_coordinator_options *options,
+                               struct onerow_coordinator **coordinator, struct onerow_error *error);
+    void (*close)(struct onerow_coordinator *coordinator); /* NULL is accepted */
+    const struct onerow_ledger_ops *ledger;                /* NULL: it cannot keep a ledger */
+};
+
 #ifdef __cplusplus
 }
 #endif
