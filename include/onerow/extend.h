@@ -324,7 +324,7 @@ enum onerow_ledger_kind {
 struct onerow_ledger_record {
     enum onerow_ledger_kind kind; /* given by the caller of read */
     struct onerow_span name;      /* likewise; borrowed */
-    uint64_t revision;            /* rises with every write of this record, never returns */
+    uint64_t revision;            /* 1 more with every write of this record */
     uint8_t state;                /* 0: never written; else 1 to 31, the core's */
     uint64_t since_ms;            /* the ledger's clock when it was last stamped */
     struct onerow_span body;      /* in the arena given to read */

@@ -147,22 +147,17 @@ void or_attempt_again(struct or_attempt *attempt, const struct or_event *event,
     }
 }
 
-enum or_retry_class or_attempt_class(enum or_answer answer)
+enum or_retry_class or_answer_class(enum or_answer answer)
 {
     return answer == OR_ANSWER_RATE       ? OR_RETRY_RATE
            : answer == OR_ANSWER_CONFLICT ? OR_RETRY_CONFLICT
                                           : OR_RETRY_UNCERTAIN;
 }
 
-uint64_t or_attempt_after(uint64_t since_ms, uint64_t span_ms)
-{
-    return since_ms > UINT64_MAX - span_ms ? UINT64_MAX : since_ms + span_ms;
-}
-
 bool or_attempt_too_early(struct or_attempt *attempt, const struct or_event *event,
                           struct or_command *command, uint64_t span_ms, uint64_t most_ms)
 {
-    uint64_t until = or_attempt_after(attempt->key.since_ms, span_ms);
+    uint64_t until = or_time_add(attempt->key.since_ms, span_ms);
     if (attempt->ledger_ms >= until) {
         return false;
     }
@@ -246,16 +241,14 @@ bool or_attempt_owns_pending(const struct or_attempt *attempt)
 static void decide_absent(struct or_attempt *attempt, const struct or_event *event,
                           struct or_command *command)
 {
-    const struct or_bounds *bounds = &attempt->options.bounds;
-    uint64_t settled =
-        or_attempt_after(or_attempt_after(bounds->pause, bounds->request), bounds->life);
+    uint64_t arrived = or_bounds_arrived(&attempt->options.bounds);
     if (!attempt->own) {
         or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_NONE);
         return;
     }
     /* Doubtful: the last page was given up without proof that nothing more arrives at it. */
     if (attempt->key.doubtful &&
-        or_attempt_too_early(attempt, event, command, settled, UINT64_MAX)) {
+        or_attempt_too_early(attempt, event, command, arrived, UINT64_MAX)) {
         return;
     }
     or_attempt_probe(attempt, command);
@@ -269,8 +262,7 @@ static void decide_pending(struct or_attempt *attempt, const struct or_event *ev
                (attempt->traced_revision && attempt->traced_revision == attempt->key.revision);
     if (attempt->written.number && or_nonce_equal(attempt->written, attempt->key.nonce)) {
         or_attempt_finish(attempt, command);
-    } else if (own || !or_attempt_too_early(attempt, event, command,
-                                            or_attempt_after(bounds->pause, bounds->request),
+    } else if (own || !or_attempt_too_early(attempt, event, command, or_bounds_sent(bounds),
                                             bounds->poll)) {
         or_attempt_patch(attempt, event, command);
     }
@@ -294,9 +286,7 @@ static bool is_older(const struct or_attempt *attempt)
 static void decide_done(struct or_attempt *attempt, const struct or_event *event,
                         struct or_command *command)
 {
-    const struct or_bounds *bounds = &attempt->options.bounds;
-    uint64_t settled =
-        or_attempt_after(or_attempt_after(bounds->pause, bounds->request), bounds->life);
+    uint64_t arrived = or_bounds_arrived(&attempt->options.bounds);
     if (attempt->claimed && attempt->taken_version) {
         or_attempt_settle(attempt, command,
                           attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED, OR_REASON_NONE);
@@ -311,7 +301,7 @@ static void decide_done(struct or_attempt *attempt, const struct or_event *event
     } else if (is_older(attempt)) {
         or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_OLDER);
     } else if (!attempt->key.doubtful ||
-               !or_attempt_too_early(attempt, event, command, settled, UINT64_MAX)) {
+               !or_attempt_too_early(attempt, event, command, arrived, UINT64_MAX)) {
         or_attempt_open(attempt, event, command);
     }
 }

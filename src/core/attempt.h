@@ -6,7 +6,8 @@
 #ifndef OR_CORE_ATTEMPT_H
 #define OR_CORE_ATTEMPT_H
 
-#include "core/ledger.h"
+#include "core/bounds.h"
+#include "core/pages.h"
 #include "core/retry.h"
 
 /* Live pages with one key that an attempt can tell apart; more are for dedupe. */
@@ -23,18 +24,6 @@ enum or_deletion { /* when_trashed: what it means that somebody deleted the page
                    OR_DELETION_TOMBSTONE,
                    OR_DELETION_RESTORE,
                    OR_DELETION_RECREATE,
-};
-
-/* The letters of protocols.md, in milliseconds. */
-struct or_bounds {
-    uint64_t pause;   /* P: longest pause of a writer between its last check and its send */
-    uint64_t request; /* T: a request's own deadline */
-    uint64_t life;    /* R: longest life of a request after its client gave up */
-    uint64_t lag;     /* L: index lag of queries */
-    uint64_t skew;    /* D: clock skew */
-    uint64_t guard;   /* G: a create's deadline before the intent's end */
-    uint64_t lease;   /* how long an intent is the holder's */
-    uint64_t poll;    /* longest wait between two looks at somebody else's work */
 };
 
 struct or_attempt_options {
@@ -90,7 +79,7 @@ struct or_command {
     size_t n_pages;
     const struct or_swap *swap;       /* SWAP; the attempt's own */
     struct onerow_span page;          /* PUBLISH, WRITE, GET, RESTORE, SETTLE: its id or no data */
-    const struct or_payload *payload; /* CREATE_KEYED, PUBLISH, WRITE */
+    const struct or_payload *payload; /* CREATE_KEYED, PUBLISH, WRITE; GET: NULL: no columns */
     uint64_t wait_ms;                 /* WAIT */
     uint64_t deadline_ms;             /* CREATE_KEYED: local clock */
     enum onerow_outcome outcome;      /* SETTLE */
@@ -113,14 +102,6 @@ enum or_answer {
     OR_ANSWER_FAILED,    /* not done. READ, PROBE, GET: nothing was learnt */
 };
 
-/* A live page that a probe found. */
-struct or_probe_page {
-    struct onerow_span id;
-    uint64_t created_ms; /* the store's clock */
-    bool edited;         /* by a person */
-    bool attached;       /* it has children, or others relate to it */
-};
-
 /* The answer to the last command. Spans stay valid until the attempt has settled. */
 struct or_event {
     uint64_t now_ms; /* local, monotonic */
@@ -140,7 +121,8 @@ struct or_event {
     /* GET */
     bool in_trash;
     bool has_key;                            /* it carries this attempt's key */
-    uint8_t fingerprint[OR_FINGERPRINT_LEN]; /* of the page's values in the own payload's columns */
+    bool edited;                             /* a person was the last to change it */
+    uint8_t fingerprint[OR_FINGERPRINT_LEN]; /* of its values in the command's payload's columns */
     struct onerow_value order;
 };
 
@@ -214,7 +196,7 @@ struct or_attempt {
     size_t n_found;
     uint64_t probed_revision; /* of the key's record when the probe was sent */
     size_t winner;            /* index into candidates */
-    uint64_t winner_revision; /* of its page record */
+    struct or_page_record winner_record;
     bool twins;
 };
 
@@ -231,6 +213,8 @@ void or_attempt_init(struct or_attempt *attempt, const struct or_attempt_options
 void or_attempt_step(struct or_attempt *attempt, const struct or_event *event,
                      struct or_command *command);
 
+/* How a request to the store failed, for the retry rules. */
+enum or_retry_class or_answer_class(enum or_answer answer);
 /* A static sentence fragment, never NULL. */
 const char *or_reason_text(enum or_reason reason);
 

@@ -21,10 +21,6 @@ void or_attempt_wait(struct or_attempt *attempt, const struct or_event *event,
 /* Likewise after a failure: the retry rules say how long. */
 void or_attempt_again(struct or_attempt *attempt, const struct or_event *event,
                       struct or_command *command, enum or_retry_class class);
-/* How a request to the store failed. */
-enum or_retry_class or_attempt_class(enum or_answer answer);
-/* since_ms + span_ms, without running over. */
-uint64_t or_attempt_after(uint64_t since_ms, uint64_t span_ms);
 /* Whether less than span_ms have passed since the key's `since`; waits then, at most most_ms. */
 bool or_attempt_too_early(struct or_attempt *attempt, const struct or_event *event,
                           struct or_command *command, uint64_t span_ms, uint64_t most_ms);

@@ -3,14 +3,8 @@
  * How a key without a page comes to one: an attempt's look-up, and what follows it. See the top of
  * attempt.c.
  *
- *  - A page that carries the key already is adopted, in one swap to DONE: never through BOUND, for
- *    nothing is to be published on it. It must be unrecorded or blank in the ledger. A tombstone's
- *    own page, which somebody took out of the trash, may come back as well.
- *  - Condemned pages do not count: what was given up is given up, even if it lives.
- *  - A page that belongs to another key had this key written onto it by a person. It is not
- *    adopted, and no second page is made beside it.
- *  - Among several the ledger's own page wins, then one that a person edited, then the oldest, then
- *    the lowest id. They are reported; the healer sees to the others.
+ * A page that carries the key already is adopted (pages.h says which). A blank that an earlier try
+ * made is used before another one is made.
  */
 #include "core/attempt_internal.h"
 
@@ -61,85 +55,19 @@ void or_attempt_after_probe(struct or_attempt *attempt, const struct or_event *e
     }
 }
 
-/* Whether page a has more right to the key than page b. */
-static bool wins(const struct or_attempt *attempt, const struct or_probe_page *a,
-                 const struct or_probe_page *b)
-{
-    if (attempt->key.page.data) {
-        bool a_is_known = or_span_equal(a->id, attempt->key.page);
-        if (a_is_known || or_span_equal(b->id, attempt->key.page)) {
-            return a_is_known;
-        }
-    }
-    if (a->edited != b->edited) {
-        return a->edited;
-    }
-    if (a->created_ms != b->created_ms) {
-        return a->created_ms < b->created_ms;
-    }
-    return or_span_compare(a->id, b->id) < 0;
-}
-
-static bool may_adopt(const struct or_attempt *attempt, const struct or_page_record *page)
-{
-    return page->state == OR_PAGE_UNRECORDED || page->state == OR_PAGE_BLANK ||
-           (page->state == OR_PAGE_BOUND && attempt->key.state == OR_KEY_TOMBSTONE &&
-            or_span_equal(page->key, attempt->name));
-}
-
-/* Chooses among the found pages. False: none may be adopted; *taken: one belongs to another key. */
-static bool choose(struct or_attempt *attempt, const struct or_page_record *records, bool *taken)
-{
-    size_t live = 0;
-    bool chosen = false;
-    *taken = false;
-    for (size_t i = 0; i < attempt->n_found; i++) {
-        if (records[i].state == OR_PAGE_CONDEMNED) {
-            continue;
-        }
-        live++;
-        if (!may_adopt(attempt, &records[i])) {
-            *taken = true;
-        } else if (!chosen ||
-                   wins(attempt, &attempt->candidates[i], &attempt->candidates[attempt->winner])) {
-            chosen = true;
-            attempt->winner = i;
-            attempt->winner_revision = records[i].revision;
-        }
-    }
-    attempt->twins |= live > 1;
-    return chosen;
-}
-
 /* ---- adopting -------------------------------------------------------------------------------- */
 
 static void adopt(struct or_attempt *attempt, struct or_command *command,
                   const struct onerow_value *order)
 {
-    const struct or_key_record was = attempt->key;
-    struct or_swap *swap = or_attempt_new_swap(attempt, OR_KEY_DONE);
-    struct onerow_span page = attempt->candidates[attempt->winner].id;
-    bool tombstone = was.state == OR_KEY_TOMBSTONE;
-    bool other_page = tombstone && !or_span_equal(was.page, page);
-    swap->becomes = (struct or_key_record){
-        .state = OR_KEY_DONE,
-        .page = page,
-        .generation = was.generation + other_page,
-        .version = tombstone ? was.version + 1 : 1,
-        .order = *order,
-        .doubtful = tombstone && !other_page && was.doubtful,
-    };
-    swap->page = page;
-    swap->page_revision = attempt->winner_revision;
-    swap->page_states = UINT32_MAX; /* as it was at that revision */
-    swap->page_becomes = OR_PAGE_BOUND;
+    attempt->swap = or_pages_adopt(&attempt->key, &attempt->candidates[attempt->winner],
+                                   &attempt->winner_record, order);
     or_attempt_send_swap(attempt, command, OR_ATTEMPT_ADOPTING);
 }
 
 void or_attempt_after_vetting(struct or_attempt *attempt, const struct or_event *event,
                               struct or_command *command)
 {
-    bool taken = false;
     if (!or_attempt_take_read(attempt, event, command)) {
         return;
     }
@@ -147,12 +75,17 @@ void or_attempt_after_vetting(struct or_attempt *attempt, const struct or_event 
         or_attempt_decide(attempt, event, command);
         return;
     }
-    if (!choose(attempt, event->records, &taken)) {
-        if (taken) {
-            or_attempt_settle(attempt, command, ONEROW_REFUSED, OR_REASON_TAKEN);
-        } else {
-            no_page(attempt, event, command);
-        }
+    struct or_choice choice = or_pages_choose(&attempt->key, attempt->name, attempt->candidates,
+                                              event->records, attempt->n_found);
+    attempt->twins |= choice.live > 1;
+    if (choice.found) {
+        attempt->winner = choice.winner;
+        attempt->winner_record = event->records[choice.winner];
+    }
+    if (!choice.found && choice.taken) {
+        or_attempt_settle(attempt, command, ONEROW_REFUSED, OR_REASON_TAKEN);
+    } else if (!choice.found) {
+        no_page(attempt, event, command);
     } else if (attempt->options.policy == ONEROW_POLICY_NEWEST) {
         attempt->state = OR_ATTEMPT_WEIGHING;
         command->what = OR_DO_GET;
@@ -208,7 +141,7 @@ void or_attempt_after_create(struct or_attempt *attempt, const struct or_event *
     } else if (event->answer == OR_ANSWER_REFUSED) {
         or_attempt_settle(attempt, command, ONEROW_REFUSED, OR_REASON_REFUSED);
     } else { /* a blank may be left behind: it carries no key, and the sweeper finds it */
-        or_attempt_again(attempt, event, command, or_attempt_class(event->answer));
+        or_attempt_again(attempt, event, command, or_answer_class(event->answer));
     }
 }
 
@@ -267,9 +200,8 @@ static void create_keyed(struct or_attempt *attempt, const struct or_event *even
                          struct or_command *command)
 {
     const struct or_bounds *bounds = &attempt->options.bounds;
-    uint64_t use = bounds->lease > bounds->guard ? bounds->lease - bounds->guard : 0;
-    uint64_t deadline = or_attempt_after(attempt->stamped_ms, use);
-    if (or_attempt_after(event->now_ms, bounds->request) > deadline) {
+    uint64_t deadline = or_time_add(attempt->stamped_ms, or_bounds_usable(bounds));
+    if (or_time_add(event->now_ms, bounds->request) > deadline) {
         claim_intent(attempt, event, command);
         return;
     }
@@ -297,16 +229,13 @@ void or_attempt_after_keyed(struct or_attempt *attempt, const struct or_event *e
         break;
     default: break;
     }
-    or_attempt_again(attempt, event, command, or_attempt_class(event->answer));
+    or_attempt_again(attempt, event, command, or_answer_class(event->answer));
 }
 
 void or_attempt_decide_intent(struct or_attempt *attempt, const struct or_event *event,
                               struct or_command *command)
 {
     const struct or_bounds *bounds = &attempt->options.bounds;
-    uint64_t settled = or_attempt_after(or_attempt_after(bounds->pause, bounds->life),
-                                        or_attempt_after(bounds->lag, bounds->skew));
-    settled = settled > bounds->guard ? settled - bounds->guard : 0; /* S */
     bool own = or_attempt_owns_pending(attempt);
     if (own && attempt->made.data) {
         finish_intent(attempt, command);
@@ -314,8 +243,8 @@ void or_attempt_decide_intent(struct or_attempt *attempt, const struct or_event 
         create_keyed(attempt, event, command);
     } else if (!attempt->own) { /* its holder may still be at it */
         or_attempt_settle(attempt, command, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
-    } else if (!or_attempt_too_early(attempt, event, command,
-                                     or_attempt_after(bounds->lease, settled), bounds->poll)) {
+    } else if (!or_attempt_too_early(attempt, event, command, or_bounds_seen(bounds),
+                                     bounds->poll)) {
         or_attempt_probe(attempt, command);
     }
 }

@@ -144,7 +144,7 @@ void or_attempt_after_patch(struct or_attempt *attempt, const struct or_event *e
     case OR_ANSWER_NOT_FOUND:
         or_attempt_settle(attempt, command, ONEROW_IN_DOUBT, OR_REASON_GONE);
         return;
-    default: or_attempt_again(attempt, event, command, or_attempt_class(event->answer)); return;
+    default: or_attempt_again(attempt, event, command, or_answer_class(event->answer)); return;
     }
 }
 
@@ -156,6 +156,7 @@ void or_attempt_look(struct or_attempt *attempt, struct or_command *command)
     attempt->state = OR_ATTEMPT_LOOKING;
     command->what = OR_DO_GET;
     command->page = attempt->key.page;
+    command->payload = attempt->own;
 }
 
 /* The key gives its page up, for ever. */
@@ -213,7 +214,7 @@ void or_attempt_after_restore(struct or_attempt *attempt, const struct or_event 
     } else if (event->answer == OR_ANSWER_NOT_FOUND) {
         or_attempt_settle(attempt, command, ONEROW_IN_DOUBT, OR_REASON_GONE);
     } else {
-        or_attempt_again(attempt, event, command, or_attempt_class(event->answer));
+        or_attempt_again(attempt, event, command, or_answer_class(event->answer));
     }
 }
 

@@ -378,7 +378,9 @@ size_t or_swap_encode(const struct or_swap *swap, struct onerow_span key,
 {
     char *at = room;
     size_t n = 0;
-    changes[n++] = key_change(swap, key, &at);
+    if (!swap->no_key) {
+        changes[n++] = key_change(swap, key, &at);
+    }
     if (swap->page.data) {
         changes[n++] = page_change(swap, key, &at);
     }

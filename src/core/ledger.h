@@ -90,6 +90,7 @@ struct or_attempt_record {
 struct or_swap {
     uint64_t revision;
     struct or_key_record becomes; /* without revision and since_ms */
+    bool no_key;                  /* no key's record is named: only the page counts */
     bool keep_key;                /* the key's record is only a condition */
     bool stamp;                   /* its since_ms becomes the ledger's clock */
 
@@ -98,7 +99,8 @@ struct or_swap {
     uint32_t page_states;            /* accepted ones: 1U << enum or_page_state */
     enum or_page_state page_becomes; /* UNRECORDED: only a condition */
 
-    struct or_nonce taken;   /* this nonce is noted as TAKEN at becomes.generation and .version */
+    struct or_nonce
+        taken; /* this nonce is noted as TAKEN at becomes.generation and .version; once */
     struct or_nonce refused; /* this one as REFUSED */
 };
 
