@@ -182,7 +182,8 @@ static void release(struct or_attempt *attempt, struct or_command *command)
 {
     const struct or_key_record was = attempt->key;
     struct or_swap *swap = or_attempt_new_swap(attempt, OR_KEY_ABSENT);
-    swap->becomes = (struct or_key_record){.state = OR_KEY_ABSENT, .generation = was.generation};
+    swap->becomes =
+        (struct or_key_record){.state = OR_KEY_ABSENT, .generation = was.generation + 1};
     or_attempt_send_swap(attempt, command, OR_ATTEMPT_RELEASING);
 }
 

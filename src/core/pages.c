@@ -56,11 +56,12 @@ struct or_swap or_pages_adopt(const struct or_key_record *key, const struct or_p
 {
     bool tombstone = key->state == OR_KEY_TOMBSTONE;
     bool other_page = tombstone && !or_span_equal(key->page, page->id);
+    bool given_up = key->state == OR_KEY_INTENT; /* its holder did not make this page the key's */
     return (struct or_swap){
         .revision = key->revision,
         .becomes = {.state = OR_KEY_DONE,
                     .page = page->id,
-                    .generation = key->generation + other_page,
+                    .generation = key->generation + (other_page || given_up),
                     .version = tombstone ? key->version + 1 : 1,
                     .order = *order,
                     .doubtful = tombstone && !other_page && key->doubtful},

@@ -1,0 +1,1462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * core/attempt.c, story by story. A story has a small ledger that does what a swap says and a store
+ * that answers what the story says; it walks an attempt from command to command. What many of them
+ * do to each other is the simulator's (sim/).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+#include "core/attempt.h"
+
+#define P 1000U
+#define T 500U
+#define R 4000U
+
+static const struct or_retry_limits RETRY = {
+    .classes = {[OR_RETRY_CONFLICT] = {100, 1000, 5},
+                [OR_RETRY_RATE] = {100, 1000, 0},
+                [OR_RETRY_UNCERTAIN] = {100, 1000, 5},
+                [OR_RETRY_LOOKUP] = {100, 1000, 5},
+                [OR_RETRY_BUSY] = {100, 1000, 5}},
+    .total_ms = 600000,
+};
+
+struct story {
+    struct or_attempt attempt;
+    struct or_attempt_options options;
+    struct or_payload own;
+    struct or_command command;
+    struct or_event event;
+    /* the ledger */
+    struct or_key_record key;
+    struct or_page_record pages[4]; /* of p1 … p4 */
+    struct or_nonce taken[8];
+    struct or_attempt_record takes[8];
+    size_t n_taken;
+    uint64_t now_ms; /* local and ledger's clock alike */
+};
+
+static const struct onerow_span PAGES[] = {{"p1", 2}, {"p2", 2}, {"p3", 2}, {"p4", 2}};
+
+static struct or_payload payload(const char *text)
+{
+    struct or_payload made = {.text = or_span(text)};
+    memset(made.fingerprint, text[0], sizeof made.fingerprint);
+    made.order = (struct onerow_value){.data = text, .len = 1, .kind = ONEROW_TEXT};
+    return made;
+}
+
+static void set_up(struct story *s)
+{
+    memset(s, 0, sizeof *s);
+    s->options = (struct or_attempt_options){
+        .may_create = true,
+        .bounds = {.pause = P,
+                   .request = T,
+                   .life = R,
+                   .lag = 300,
+                   .skew = 200,
+                   .guard = 100,
+                   .lease = 2000,
+                   .poll = 400},
+        .retry = &RETRY,
+    };
+    s->own = payload("mine");
+    s->now_ms = 100000;
+}
+
+static void step(struct story *s, enum or_answer answer)
+{
+    s->event.answer = answer;
+    s->event.now_ms = s->now_ms;
+    s->event.ledger_ms = s->now_ms;
+    or_attempt_step(&s->attempt, &s->event, &s->command);
+    uint64_t random = s->event.random;
+    memset(&s->event, 0, sizeof s->event);
+    s->event.random = random + 7919;
+}
+
+static void start_with(struct story *s, const struct or_payload *own, struct onerow_span spare)
+{
+    or_attempt_init(&s->attempt, &s->options, OR_SPAN("key"), own, 77, spare);
+    step(s, OR_ANSWER_OK);
+}
+
+static void start(struct story *s)
+{
+    start_with(s, &s->own, (struct onerow_span){0});
+}
+
+#define expect(s, wanted) assert_int_equal((s)->command.what, wanted)
+
+static size_t page_number(struct onerow_span id)
+{
+    return (size_t)(id.data[1] - '1');
+}
+
+/* READ, answered from the ledger. */
+static void reads(struct story *s)
+{
+    struct or_page_record records[OR_ATTEMPT_PAGES];
+    expect(s, OR_DO_READ);
+    s->event.key = s->key;
+    for (size_t i = 0; i < s->n_taken; i++) {
+        if (or_nonce_equal(s->taken[i], s->command.nonce)) {
+            s->event.attempt = s->takes[i];
+        }
+    }
+    for (size_t i = 0; i < s->command.n_pages; i++) {
+        records[i] = s->pages[page_number(s->command.pages[i])];
+    }
+    s->event.records = records;
+    step(s, OR_ANSWER_OK);
+}
+
+static void note(struct story *s, struct or_nonce nonce, enum or_attempt_mark mark,
+                 const struct or_swap *swap)
+{
+    size_t at = 0;
+    while (at < s->n_taken && !or_nonce_equal(s->taken[at], nonce)) {
+        at++;
+    }
+    s->n_taken += at == s->n_taken;
+    assert_true(s->n_taken <= 8);
+    s->taken[at] = nonce;
+    s->takes[at] =
+        (struct or_attempt_record){mark, swap->becomes.generation, swap->becomes.version};
+}
+
+/* What the ledger makes of the commanded swap. */
+static enum or_answer swap_in_ledger(struct story *s)
+{
+    const struct or_swap *swap = s->command.swap;
+    struct or_page_record *page = swap->page.data ? &s->pages[page_number(swap->page)] : NULL;
+    expect(s, OR_DO_SWAP);
+    bool page_fits =
+        !page ||
+        ((swap->page_states >> page->state & 1) &&
+         (swap->page_revision == ONEROW_LEDGER_ANY || swap->page_revision == page->revision));
+    if (swap->revision != s->key.revision || !page_fits) {
+        return OR_ANSWER_REFUSED;
+    }
+    uint64_t since = swap->stamp ? s->now_ms : s->key.since_ms;
+    s->key = swap->becomes;
+    s->key.revision = swap->revision + 1;
+    s->key.since_ms = since;
+    if (page && swap->page_becomes) {
+        *page = (struct or_page_record){page->revision + 1, swap->page_becomes, s->now_ms,
+                                        OR_SPAN("key"), swap->becomes.generation};
+    }
+    if (swap->taken.number) {
+        note(s, swap->taken, OR_ATTEMPT_TAKEN, swap);
+    }
+    if (swap->refused.number) {
+        note(s, swap->refused, OR_ATTEMPT_REFUSED, swap);
+    }
+    return OR_ANSWER_OK;
+}
+
+static void swaps(struct story *s, enum or_key_state becomes)
+{
+    assert_int_equal(swap_in_ledger(s), OR_ANSWER_OK);
+    assert_int_equal(s->key.state, becomes);
+    step(s, OR_ANSWER_OK);
+}
+
+static void swap_is_refused(struct story *s)
+{
+    assert_int_equal(swap_in_ledger(s), OR_ANSWER_REFUSED);
+    step(s, OR_ANSWER_REFUSED);
+}
+
+/* It happens, and nobody is told. */
+static void swap_reply_is_lost(struct story *s)
+{
+    assert_int_equal(swap_in_ledger(s), OR_ANSWER_OK);
+    step(s, OR_ANSWER_UNCERTAIN);
+}
+
+static void waits(struct story *s)
+{
+    expect(s, OR_DO_WAIT);
+    assert_true(s->command.wait_ms > 0);
+    s->now_ms += s->command.wait_ms;
+    step(s, OR_ANSWER_OK);
+}
+
+/* Waits, several times if need be, until the ledger's clock is at least `until`. */
+static void waits_until(struct story *s, uint64_t until)
+{
+    assert_int_equal(s->command.what, OR_DO_WAIT);
+    while (s->command.what == OR_DO_WAIT) {
+        waits(s);
+        reads(s);
+    }
+    assert_true(s->now_ms >= until);
+}
+
+static void probes(struct story *s, size_t n)
+{
+    static struct or_probe_page found[4];
+    expect(s, OR_DO_PROBE);
+    for (size_t i = 0; i < n; i++) {
+        found[i] = (struct or_probe_page){.id = PAGES[i], .created_ms = 10 + i};
+    }
+    s->event.pages = found;
+    s->event.n_pages = n;
+    step(s, OR_ANSWER_OK);
+}
+
+static void creates(struct story *s, size_t page)
+{
+    expect(s, OR_DO_CREATE);
+    s->event.page = PAGES[page];
+    step(s, OR_ANSWER_OK);
+}
+
+static void publishes(struct story *s, enum or_answer answer)
+{
+    expect(s, OR_DO_PUBLISH);
+    step(s, answer);
+}
+
+static void writes(struct story *s, enum or_answer answer)
+{
+    expect(s, OR_DO_WRITE);
+    step(s, answer);
+}
+
+static void gets(struct story *s, bool in_trash, bool has_key)
+{
+    expect(s, OR_DO_GET);
+    s->event.in_trash = in_trash;
+    s->event.has_key = has_key;
+    step(s, OR_ANSWER_OK);
+}
+
+static void settles(struct story *s, enum onerow_outcome outcome, enum or_reason reason)
+{
+    expect(s, OR_DO_SETTLE);
+    assert_int_equal(s->command.outcome, outcome);
+    assert_int_equal(s->command.reason, reason);
+}
+
+/* The ledger holds a published page with somebody's payload. */
+static void is_done(struct story *s, const char *text)
+{
+    struct or_payload held = payload(text);
+    s->key = (struct or_key_record){.revision = 5,
+                                    .state = OR_KEY_DONE,
+                                    .since_ms = 1000,
+                                    .known = true,
+                                    .generation = 0,
+                                    .version = 1,
+                                    .page = PAGES[0],
+                                    .order = held.order};
+    memcpy(s->key.fingerprint, held.fingerprint, sizeof held.fingerprint);
+    s->pages[0] = (struct or_page_record){1, OR_PAGE_BOUND, 1000, OR_SPAN("key"), 0};
+}
+
+/* Somebody else's payload is pending. */
+static void is_pending(struct story *s, enum or_key_state state, const char *text)
+{
+    is_done(s, "before");
+    s->key.state = state;
+    s->key.version = state == OR_KEY_BOUND ? 1 : 2;
+    s->key.known = state == OR_KEY_WRITING;
+    s->key.since_ms = s->now_ms;
+    s->key.nonce = (struct or_nonce){5, 1};
+    s->key.pending = payload(text);
+    s->taken[s->n_taken] = s->key.nonce;
+    s->takes[s->n_taken++] = (struct or_attempt_record){OR_ATTEMPT_TAKEN, 0, s->key.version};
+}
+
+/* ---- a new key -------------------------------------------------------------------------- */
+
+static void up_to_bound(struct story *s)
+{
+    start(s);
+    reads(s);
+    probes(s, 0);
+    creates(s, 0);
+    swaps(s, OR_KEY_BOUND);
+}
+
+static void created(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    assert_true(or_span_is(s.command.payload->text, "mine"));
+    publishes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+    assert_true(or_span_is(s.command.page, "p1"));
+    assert_null(s.command.spare.data);
+    assert_false(s.key.doubtful);
+    assert_null(s.key.pending.text.data);
+    assert_memory_equal(s.key.fingerprint, s.own.fingerprint, OR_FINGERPRINT_LEN);
+    assert_int_equal(s.pages[0].state, OR_PAGE_BOUND);
+}
+
+static void a_spare_blank_is_used(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start_with(&s, &s.own, PAGES[2]);
+    reads(&s);
+    probes(&s, 0);
+    swaps(&s, OR_KEY_BOUND);
+    assert_true(or_span_is(s.key.page, "p3"));
+}
+
+static void a_failed_look_up_creates_nothing(void **state)
+{
+    static const enum or_answer FAILURES[] = {OR_ANSWER_FAILED, OR_ANSWER_UNCERTAIN,
+                                              OR_ANSWER_CONFLICT, OR_ANSWER_NOT_FOUND};
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    for (size_t i = 0; i < 4; i++) {
+        reads(&s);
+        expect(&s, OR_DO_PROBE);
+        step(&s, FAILURES[i]);
+        waits(&s);
+    }
+    reads(&s);
+    expect(&s, OR_DO_PROBE);
+    step(&s, OR_ANSWER_FAILED);
+    settles(&s, ONEROW_REFUSED, OR_REASON_GAVE_UP);
+}
+
+static void the_whole_retry_after(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    expect(&s, OR_DO_PROBE);
+    s.event.retry_after_ms = 60000;
+    step(&s, OR_ANSWER_RATE);
+    expect(&s, OR_DO_WAIT);
+    assert_true(s.command.wait_ms >= 60000);
+}
+
+static void a_blank_whose_answer_was_lost(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    expect(&s, OR_DO_CREATE);
+    struct or_nonce first = s.command.nonce;
+    step(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    probes(&s, 0);
+    expect(&s, OR_DO_CREATE);
+    assert_false(or_nonce_equal(first, s.command.nonce)); /* two blanks, two names */
+}
+
+static void a_blank_is_refused(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    expect(&s, OR_DO_CREATE);
+    step(&s, OR_ANSWER_REFUSED);
+    settles(&s, ONEROW_REFUSED, OR_REASON_REFUSED);
+}
+
+static void nothing_is_created_by_a_suspect_ledger(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.may_create = false;
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    settles(&s, ONEROW_REFUSED, OR_REASON_SUSPECT);
+}
+
+static void a_given_up_page_may_still_be_written(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.key = (struct or_key_record){.revision = 9,
+                                   .state = OR_KEY_ABSENT,
+                                   .generation = 3,
+                                   .doubtful = true,
+                                   .since_ms = s.now_ms};
+    start(&s);
+    reads(&s);
+    waits_until(&s, 100000 + P + T + R);
+    probes(&s, 0);
+    creates(&s, 0);
+    swaps(&s, OR_KEY_BOUND);
+    assert_int_equal(s.key.generation, 3);
+    assert_false(s.key.doubtful);
+}
+
+/* ---- the claim's reply is lost -------------------------------------------------------------- */
+
+static void bind_reply_lost(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    swap_reply_is_lost(&s);
+    waits(&s);
+    expect(&s, OR_DO_READ);
+    assert_int_equal(s.command.nonce.number, 77);
+    reads(&s);
+    publishes(&s, OR_ANSWER_OK); /* within P/2: no trace is needed */
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void bind_reply_lost_and_late(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    swap_reply_is_lost(&s);
+    s.now_ms += P;
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_BOUND); /* MARK: the first write is late */
+    assert_true(s.key.doubtful);
+    assert_true(s.key.since_ms == s.now_ms);
+    publishes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    assert_true(s.key.doubtful);
+    assert_true(or_span_is(s.key.pending.text, "mine")); /* kept for the healer */
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void bind_reply_lost_and_a_helper_publishes(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    swap_reply_is_lost(&s);
+    s.key.state = OR_KEY_DONE;
+    s.key.known = true;
+    memcpy(s.key.fingerprint, s.own.fingerprint, OR_FINGERPRINT_LEN);
+    s.key.revision += 2;
+    waits(&s);
+    reads(&s);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE); /* the nonce was BIND's */
+}
+
+static void bind_lost_before_it_happened(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    expect(&s, OR_DO_SWAP);
+    struct or_nonce first = s.command.swap->taken;
+    step(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    probes(&s, 0);
+    expect(&s, OR_DO_SWAP); /* the same blank under the same nonce: it can happen only once */
+    assert_true(or_nonce_equal(first, s.command.swap->taken));
+    swaps(&s, OR_KEY_BOUND);
+    publishes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void bind_lost_and_somebody_else_binds(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 1);
+    is_done(&s, "theirs"); /* revision 5 */
+    swap_is_refused(&s);
+    reads(&s);
+    expect(&s, OR_DO_SWAP);
+    assert_int_equal(s.command.swap->becomes.state, OR_KEY_WRITING);
+    swaps(&s, OR_KEY_WRITING);
+    assert_int_equal(s.key.version, 2);
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+    assert_true(or_span_is(s.command.spare, "p2")); /* for the next attempt */
+}
+
+static void a_condemned_blank_is_not_bound(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.pages[0] = (struct or_page_record){.revision = 1, .state = OR_PAGE_CONDEMNED};
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    swap_is_refused(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 1); /* another one */
+    swaps(&s, OR_KEY_BOUND);
+    assert_true(or_span_is(s.key.page, "p2"));
+}
+
+/* ---- publishing -------------------------------------------------------------------------------
+ */
+
+static void a_second_write_leaves_a_trace(void **state)
+{
+    static const enum or_answer FAILURES[] = {OR_ANSWER_UNCERTAIN, OR_ANSWER_CONFLICT,
+                                              OR_ANSWER_FAILED, OR_ANSWER_RATE};
+    struct story s;
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        set_up(&s);
+        up_to_bound(&s);
+        publishes(&s, FAILURES[i]);
+        waits(&s);
+        reads(&s);
+        swaps(&s, OR_KEY_BOUND);
+        assert_true(s.key.doubtful);
+        publishes(&s, OR_ANSWER_OK);
+        swaps(&s, OR_KEY_DONE);
+        assert_true(s.key.doubtful);
+        settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+    }
+}
+
+static void a_helper_was_faster_to_trace(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    s.key.revision++;
+    s.key.doubtful = true;
+    publishes(&s, OR_ANSWER_OK);
+    swap_is_refused(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE); /* what was written need not be written again */
+    assert_true(s.key.doubtful);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void not_found_proves_nothing(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_NOT_FOUND);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_GONE);
+    assert_int_equal(s.key.state, OR_KEY_BOUND);
+}
+
+static void the_own_payload_is_refused(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_REFUSED);
+    settles(&s, ONEROW_REFUSED, OR_REASON_REFUSED);
+    assert_int_equal(s.key.state, OR_KEY_BOUND); /* for somebody with another payload */
+}
+
+static void giving_up_in_doubt(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    for (unsigned i = 0; i < 4; i++) {
+        publishes(&s, OR_ANSWER_UNCERTAIN);
+        waits(&s);
+        reads(&s);
+        swaps(&s, OR_KEY_BOUND);
+    }
+    publishes(&s, OR_ANSWER_UNCERTAIN);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
+}
+
+/* ---- helping
+ * -------------------------------------------------------------------------------------
+ */
+
+static void helps_with_their_payload(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_pending(&s, OR_KEY_BOUND, "theirs");
+    start(&s);
+    reads(&s);
+    waits_until(&s, 100000 + P + T);
+    swaps(&s, OR_KEY_BOUND);
+    assert_true(s.key.doubtful);
+    assert_true(or_span_is(s.command.payload->text, "theirs"));
+    publishes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    waits_until(&s, s.key.since_ms + P + T + R); /* the own version is the next one */
+    swaps(&s, OR_KEY_WRITING);
+    assert_false(s.key.doubtful);
+    assert_true(or_span_is(s.command.payload->text, "mine"));
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
+static void helps_without_a_record(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_pending(&s, OR_KEY_WRITING, "theirs");
+    s.key.since_ms = 1000;
+    start_with(&s, NULL, (struct onerow_span){0});
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING); /* its own trace is the last one: it need not wait again */
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_NONE);
+}
+
+static void their_refused_payload_is_set_aside(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_pending(&s, OR_KEY_BOUND, "theirs");
+    s.key.since_ms = 1000;
+    start(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_BOUND);
+    publishes(&s, OR_ANSWER_REFUSED);
+    swaps(&s, OR_KEY_BOUND);
+    assert_true(or_span_is(s.key.pending.text, "mine"));
+    assert_true(s.key.doubtful);
+    assert_int_equal(s.takes[0].state, OR_ATTEMPT_REFUSED);
+    publishes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void their_refused_version_is_dropped(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_pending(&s, OR_KEY_WRITING, "theirs");
+    s.key.since_ms = 1000;
+    uint8_t before[OR_FINGERPRINT_LEN];
+    memcpy(before, s.key.fingerprint, sizeof before);
+    start(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_REFUSED);
+    swaps(&s, OR_KEY_DONE);
+    assert_memory_equal(s.key.fingerprint, before, OR_FINGERPRINT_LEN);
+    assert_int_equal(s.key.version, 2);
+    assert_true(s.key.doubtful);
+    assert_int_equal(s.takes[0].state, OR_ATTEMPT_REFUSED);
+    waits_until(&s, s.key.since_ms + P + T + R);
+    swaps(&s, OR_KEY_WRITING);
+}
+
+static void an_owner_learns_that_it_was_refused(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_UNCERTAIN);
+    s.takes[0].state = OR_ATTEMPT_REFUSED; /* a helper's word */
+    is_done(&s, "theirs");
+    waits(&s);
+    reads(&s);
+    settles(&s, ONEROW_REFUSED, OR_REASON_REFUSED);
+}
+
+static void nobody_can_help_a_refused_payload_without_one(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_pending(&s, OR_KEY_BOUND, "theirs");
+    s.key.since_ms = 1000;
+    start_with(&s, NULL, (struct onerow_span){0});
+    reads(&s);
+    swaps(&s, OR_KEY_BOUND);
+    publishes(&s, OR_ANSWER_REFUSED);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
+}
+
+/* ---- updates -----------------------------------------------------------------------------------
+ */
+
+static void unchanged_costs_a_read(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_done(&s, "mine");
+    start(&s);
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_NONE);
+}
+
+static void kept(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_KEEP;
+    is_done(&s, "theirs");
+    start(&s);
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_KEPT);
+}
+
+static void older(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_NEWEST;
+    is_done(&s, "theirs"); /* 't' is after 'm' */
+    start(&s);
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_OLDER);
+}
+
+static void newer(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_NEWEST;
+    is_done(&s, "before");
+    start(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    assert_int_equal(*s.key.order.data, 'm');
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
+static void the_own_update_is_refused(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_done(&s, "theirs");
+    start(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_REFUSED);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_REFUSED, OR_REASON_REFUSED);
+    assert_true(s.key.known);
+    assert_int_equal(s.key.fingerprint[0], 't');
+}
+
+static void the_ledger_is_away(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    for (unsigned i = 0; i < 4; i++) {
+        expect(&s, OR_DO_READ);
+        step(&s, OR_ANSWER_FAILED);
+        waits(&s);
+    }
+    step(&s, OR_ANSWER_FAILED);
+    settles(&s, ONEROW_REFUSED, OR_REASON_GAVE_UP);
+}
+
+static void time_runs_out(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_pending(&s, OR_KEY_BOUND, "theirs");
+    start(&s);
+    s.now_ms += 600000;
+    s.key.since_ms = s.now_ms;
+    reads(&s);
+    settles(&s, ONEROW_REFUSED, OR_REASON_GAVE_UP);
+}
+
+/* ---- deletions ----------------------------------------------------------------------------------
+ */
+
+static void trashed_before_it_was_published(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_TRASHED);
+    gets(&s, true, false);
+    swaps(&s, OR_KEY_ABSENT);
+    assert_int_equal(s.key.generation, 1);
+    assert_int_equal(s.pages[0].state, OR_PAGE_CONDEMNED);
+    probes(&s, 0);
+    creates(&s, 1);
+    swaps(&s, OR_KEY_BOUND);
+    publishes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void up_to_trashed(struct story *s, enum or_deletion deletion)
+{
+    set_up(s);
+    s->options.deletion = deletion;
+    is_done(s, "theirs");
+    start(s);
+    reads(s);
+    swaps(s, OR_KEY_WRITING);
+    writes(s, OR_ANSWER_TRASHED);
+    gets(s, true, true);
+}
+
+static void tombstone(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_trashed(&s, OR_DELETION_TOMBSTONE);
+    swaps(&s, OR_KEY_TOMBSTONE);
+    settles(&s, ONEROW_REFUSED, OR_REASON_TOMBSTONE);
+    assert_int_equal(s.pages[0].state, OR_PAGE_BOUND);
+}
+
+static void recreate(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_trashed(&s, OR_DELETION_RECREATE);
+    swaps(&s, OR_KEY_ABSENT);
+    assert_int_equal(s.pages[0].state, OR_PAGE_CONDEMNED);
+    probes(&s, 0);
+    creates(&s, 1);
+    swaps(&s, OR_KEY_BOUND);
+    publishes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void restore(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_trashed(&s, OR_DELETION_RESTORE);
+    expect(&s, OR_DO_RESTORE);
+    step(&s, OR_ANSWER_OK);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING); /* MARK */
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
+static void restoring_fails(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_trashed(&s, OR_DELETION_RESTORE);
+    expect(&s, OR_DO_RESTORE);
+    step(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_TRASHED);
+    gets(&s, true, true);
+    expect(&s, OR_DO_RESTORE);
+    step(&s, OR_ANSWER_NOT_FOUND);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_GONE);
+}
+
+static void somebody_restored_it(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_TRASHED);
+    gets(&s, false, false);
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_BOUND);
+    publishes(&s, OR_ANSWER_OK);
+}
+
+static void looking_fails(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_TRASHED);
+    expect(&s, OR_DO_GET);
+    step(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_BOUND);
+    publishes(&s, OR_ANSWER_TRASHED);
+    expect(&s, OR_DO_GET);
+    step(&s, OR_ANSWER_NOT_FOUND);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_GONE);
+}
+
+static void is_tombstone(struct story *s)
+{
+    set_up(s);
+    is_done(s, "theirs");
+    s->key.state = OR_KEY_TOMBSTONE;
+}
+
+static void a_tombstone_stays(void **state)
+{
+    struct story s;
+    (void)state;
+    is_tombstone(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    settles(&s, ONEROW_REFUSED, OR_REASON_TOMBSTONE);
+    start_with(&s, NULL, (struct onerow_span){0});
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_TOMBSTONE);
+}
+
+static void a_tombstones_page_comes_back(void **state)
+{
+    struct story s;
+    (void)state;
+    is_tombstone(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    assert_int_equal(s.key.generation, 0);
+    assert_int_equal(s.key.version, 2);
+    swaps(&s, OR_KEY_WRITING); /* nobody knows what it holds */
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
+static void another_page_under_a_tombstone(void **state)
+{
+    struct story s;
+    (void)state;
+    is_tombstone(&s);
+    s.key.page = PAGES[1];
+    s.pages[1] = s.pages[0];
+    s.pages[0] = (struct or_page_record){0};
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    assert_int_equal(s.key.generation, 1); /* another page, another generation */
+    assert_true(or_span_is(s.key.page, "p1"));
+}
+
+/* ---- pages that were there
+ * ------------------------------------------------------------------------
+ */
+
+static void adopted(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_KEEP;
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_KEPT);
+    assert_int_equal(s.pages[0].state, OR_PAGE_BOUND);
+    assert_false(s.key.known);
+    assert_false(s.command.twins);
+}
+
+static void weighed_before_it_is_adopted(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_NEWEST;
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    s.event.order = (struct onerow_value){.data = "z", .len = 1, .kind = ONEROW_TEXT};
+    gets(&s, false, true);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_OLDER);
+}
+
+static void gone_while_it_is_weighed(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_NEWEST;
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    gets(&s, true, true);
+    waits(&s);
+    reads(&s);
+    expect(&s, OR_DO_PROBE);
+}
+
+static void twins_are_told(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_KEEP;
+    start(&s);
+    reads(&s);
+    probes(&s, 3);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    assert_true(or_span_is(s.key.page, "p1")); /* the oldest */
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_KEPT);
+    assert_true(s.command.twins);
+}
+
+static void condemned_pages_do_not_count(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.pages[0] = (struct or_page_record){.revision = 1, .state = OR_PAGE_CONDEMNED};
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    expect(&s, OR_DO_CREATE);
+}
+
+static void a_page_of_another_key(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.pages[0] = (struct or_page_record){1, OR_PAGE_BOUND, 0, OR_SPAN("other"), 0};
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    settles(&s, ONEROW_REFUSED, OR_REASON_TAKEN);
+}
+
+static void too_many_pages(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    expect(&s, OR_DO_PROBE);
+    s.event.n_pages = OR_ATTEMPT_PAGES + 1;
+    step(&s, OR_ANSWER_OK);
+    settles(&s, ONEROW_REFUSED, OR_REASON_TOO_MANY);
+    assert_true(s.command.twins);
+}
+
+static void adopting_is_refused(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    s.pages[0] = (struct or_page_record){1, OR_PAGE_CONDEMNED, 0, {0}, 0};
+    swap_is_refused(&s);
+    reads(&s);
+    expect(&s, OR_DO_PROBE);
+}
+
+static void the_key_moved_while_pages_were_looked_at(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    is_done(&s, "mine");
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_NONE);
+}
+
+/* ---- verify: read
+ * ----------------------------------------------------------------------------------
+ */
+
+static void up_to_looking(struct story *s)
+{
+    set_up(s);
+    s->options.verify_read = true;
+    is_done(s, "mine");
+    start(s);
+    reads(s);
+    expect(s, OR_DO_GET);
+}
+
+static void verified(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_looking(&s);
+    memcpy(s.event.fingerprint, s.own.fingerprint, OR_FINGERPRINT_LEN);
+    gets(&s, false, true);
+    reads(&s); /* it must be the key's page still */
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_NONE);
+}
+
+static void found_different(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_looking(&s);
+    gets(&s, false, true);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
+static void found_renamed(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_looking(&s);
+    gets(&s, false, false);
+    settles(&s, ONEROW_REFUSED, OR_REASON_RENAMED);
+}
+
+static void found_in_the_trash(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_looking(&s);
+    gets(&s, true, true);
+    swaps(&s, OR_KEY_TOMBSTONE);
+    settles(&s, ONEROW_REFUSED, OR_REASON_TOMBSTONE);
+}
+
+/* ---- direct
+ * ------------------------------------------------------------------------------------------
+ */
+
+static void up_to_intent(struct story *s)
+{
+    set_up(s);
+    s->options.protocol = OR_PROTOCOL_DIRECT;
+    start(s);
+    reads(s);
+    probes(s, 0);
+    swaps(s, OR_KEY_INTENT);
+    expect(s, OR_DO_CREATE_KEYED);
+}
+
+static void keyed(struct story *s, enum or_answer answer, size_t page)
+{
+    expect(s, OR_DO_CREATE_KEYED);
+    assert_true(s->command.deadline_ms >= s->now_ms + T);
+    s->event.page = PAGES[page];
+    step(s, answer);
+}
+
+#define SEEN (2000U - 100U + P + R + 300U + 200U) /* lease + S */
+
+static void direct_created(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    keyed(&s, OR_ANSWER_OK, 0);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+    assert_true(s.key.known);
+}
+
+static void direct_lost_answer(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    uint64_t since = s.key.since_ms;
+    keyed(&s, OR_ANSWER_UNCERTAIN, 0);
+    waits(&s);
+    reads(&s);
+    waits_until(&s, since + SEEN);
+    probes(&s, 1);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    swaps(&s, OR_KEY_WRITING); /* it may be somebody else's page */
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
+static void direct_lost_request(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    uint64_t since = s.key.since_ms;
+    keyed(&s, OR_ANSWER_UNCERTAIN, 0);
+    waits(&s);
+    reads(&s);
+    waits_until(&s, since + SEEN);
+    probes(&s, 0);
+    swaps(&s, OR_KEY_INTENT);
+    keyed(&s, OR_ANSWER_OK, 1);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void direct_somebody_elses_intent(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.protocol = OR_PROTOCOL_DIRECT;
+    s.key = (struct or_key_record){
+        .revision = 3, .state = OR_KEY_INTENT, .version = 1, .since_ms = s.now_ms, .nonce = {9, 1}};
+    s.key.pending = payload("theirs");
+    start(&s);
+    reads(&s);
+    waits_until(&s, 100000 + SEEN);
+    probes(&s, 0);
+    swaps(&s, OR_KEY_INTENT);
+    assert_int_equal(s.key.nonce.number, 77);
+    start_with(&s, NULL, (struct onerow_span){0});
+    reads(&s);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
+}
+
+static void direct_refused(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    keyed(&s, OR_ANSWER_REFUSED, 0);
+    swaps(&s, OR_KEY_ABSENT);
+    settles(&s, ONEROW_REFUSED, OR_REASON_REFUSED);
+}
+
+static void direct_over_the_limit(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    keyed(&s, OR_ANSWER_RATE, 0);
+    waits(&s);
+    reads(&s);
+    keyed(&s, OR_ANSWER_RATE, 0);
+    s.now_ms += 5000; /* too late for this intent: another one, and nobody else can have sent */
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_INTENT);
+    assert_true(s.key.since_ms == s.now_ms);
+    keyed(&s, OR_ANSWER_OK, 0);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void direct_taken_over(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    is_done(&s, "mine"); /* its holder slept for too long */
+    s.key.generation = 1;
+    keyed(&s, OR_ANSWER_OK, 1);
+    swap_is_refused(&s);
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_NONE);
+}
+
+static void direct_done_reply_lost(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    keyed(&s, OR_ANSWER_OK, 0);
+    swap_reply_is_lost(&s);
+    waits(&s);
+    reads(&s);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void direct_done_lost_before_it_happened(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    keyed(&s, OR_ANSWER_OK, 0);
+    step(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_CREATED, OR_REASON_NONE);
+}
+
+static void direct_gives_up_in_doubt(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_intent(&s);
+    keyed(&s, OR_ANSWER_UNCERTAIN, 0);
+    s.now_ms += 700000;
+    step(&s, OR_ANSWER_OK);
+    expect(&s, OR_DO_READ);
+    s.key.since_ms = s.now_ms;
+    reads(&s);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
+}
+
+static void every_reason_has_a_text(void **state)
+{
+    (void)state;
+    for (unsigned reason = OR_REASON_NONE + 1; reason <= OR_REASON_IN_DOUBT; reason++) {
+        assert_true(strlen(or_reason_text((enum or_reason)reason)) > 3);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(created),
+        cmocka_unit_test(a_spare_blank_is_used),
+        cmocka_unit_test(a_failed_look_up_creates_nothing),
+        cmocka_unit_test(the_whole_retry_after),
+        cmocka_unit_test(a_blank_whose_answer_was_lost),
+        cmocka_unit_test(a_blank_is_refused),
+        cmocka_unit_test(nothing_is_created_by_a_suspect_ledger),
+        cmocka_unit_test(a_given_up_page_may_still_be_written),
+        cmocka_unit_test(bind_reply_lost),
+        cmocka_unit_test(bind_reply_lost_and_late),
+        cmocka_unit_test(bind_reply_lost_and_a_helper_publishes),
+        cmocka_unit_test(bind_lost_before_it_happened),
+        cmocka_unit_test(bind_lost_and_somebody_else_binds),
+        cmocka_unit_test(a_condemned_blank_is_not_bound),
+        cmocka_unit_test(a_second_write_leaves_a_trace),
+        cmocka_unit_test(a_helper_was_faster_to_trace),
+        cmocka_unit_test(not_found_proves_nothing),
+        cmocka_unit_test(the_own_payload_is_refused),
+        cmocka_unit_test(giving_up_in_doubt),
+        cmocka_unit_test(helps_with_their_payload),
+        cmocka_unit_test(helps_without_a_record),
+        cmocka_unit_test(their_refused_payload_is_set_aside),
+        cmocka_unit_test(their_refused_version_is_dropped),
+        cmocka_unit_test(an_owner_learns_that_it_was_refused),
+        cmocka_unit_test(nobody_can_help_a_refused_payload_without_one),
+        cmocka_unit_test(unchanged_costs_a_read),
+        cmocka_unit_test(kept),
+        cmocka_unit_test(older),
+        cmocka_unit_test(newer),
+        cmocka_unit_test(the_own_update_is_refused),
+        cmocka_unit_test(the_ledger_is_away),
+        cmocka_unit_test(time_runs_out),
+        cmocka_unit_test(trashed_before_it_was_published),
+        cmocka_unit_test(tombstone),
+        cmocka_unit_test(recreate),
+        cmocka_unit_test(restore),
+        cmocka_unit_test(restoring_fails),
+        cmocka_unit_test(somebody_restored_it),
+        cmocka_unit_test(looking_fails),
+        cmocka_unit_test(a_tombstone_stays),
+        cmocka_unit_test(a_tombstones_page_comes_back),
+        cmocka_unit_test(another_page_under_a_tombstone),
+        cmocka_unit_test(adopted),
+        cmocka_unit_test(weighed_before_it_is_adopted),
+        cmocka_unit_test(gone_while_it_is_weighed),
+        cmocka_unit_test(twins_are_told),
+        cmocka_unit_test(condemned_pages_do_not_count),
+        cmocka_unit_test(a_page_of_another_key),
+        cmocka_unit_test(too_many_pages),
+        cmocka_unit_test(adopting_is_refused),
+        cmocka_unit_test(the_key_moved_while_pages_were_looked_at),
+        cmocka_unit_test(verified),
+        cmocka_unit_test(found_different),
+        cmocka_unit_test(found_renamed),
+        cmocka_unit_test(found_in_the_trash),
+        cmocka_unit_test(direct_created),
+        cmocka_unit_test(direct_lost_answer),
+        cmocka_unit_test(direct_lost_request),
+        cmocka_unit_test(direct_somebody_elses_intent),
+        cmocka_unit_test(direct_refused),
+        cmocka_unit_test(direct_over_the_limit),
+        cmocka_unit_test(direct_taken_over),
+        cmocka_unit_test(direct_done_reply_lost),
+        cmocka_unit_test(direct_done_lost_before_it_happened),
+        cmocka_unit_test(direct_gives_up_in_doubt),
+        cmocka_unit_test(every_reason_has_a_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
