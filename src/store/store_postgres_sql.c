@@ -32,11 +32,7 @@
  *   it holds the column's default then.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/status.h"
-#include "base/text.h"
 #include "store/store_postgres_write.h"
 
 static const char *column_name(const struct or_postgres_table *table, size_t column)
