@@ -6,9 +6,7 @@
  *   - without row triggers such a record is unchanged: a conflict found the row (and locked
  *     it), and the condition left it alone;
  *   - with them, a later statement looks: no row -> a trigger swallowed the record; equal
- *     -> unchanged; different -> the same statement without its condition, under a
- *     savepoint: a row comes back -> the trigger makes it what it is, unchanged; none ->
- *     swallowed.
+ *     -> unchanged; different -> the triggers are asked (store_postgres_trigger.c).
  */
 #include <string.h>
 
@@ -30,6 +28,15 @@ uint32_t *or_postgres_select(struct or_postgres_work *work, const struct or_post
         }
     }
     return rows;
+}
+
+enum onerow_status or_postgres_pending(struct or_postgres_work *work,
+                                       const struct or_postgres_group *group,
+                                       struct or_postgres_group *rest)
+{
+    rest->shape = group->shape;
+    rest->rows = or_postgres_select(work, group, true, &rest->n);
+    return rest->rows ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
 }
 
 /* What a look found of a record that was not written. Different without a reason: left PENDING. A
@@ -106,73 +113,12 @@ static enum onerow_status look_closer(struct or_postgres_work *work,
     return ONEROW_OK;
 }
 
-static void take_normalised(struct or_postgres_work *work, uint32_t record, const PGresult *result,
-                            int row)
-{
-    (void)result;
-    (void)row;
-    work->verdicts[record].outcome = ONEROW_UNCHANGED;
-}
-
-/* Whether triggers make of each record what its row holds already: the statement without its
- * condition is run and undone. */
-static enum onerow_status ask_triggers(struct or_postgres_work *work,
-                                       const struct or_postgres_group *group)
-{
-    struct or_postgres_statement save = {.sql = "SAVEPOINT onerow"};
-    struct or_postgres_statement undo[] = {{.sql = "ROLLBACK TO SAVEPOINT onerow"},
-                                           {.sql = "RELEASE SAVEPOINT onerow"}};
-    enum or_postgres_sql kind = group->shape->lacks ? OR_SQL_UPDATE_ALWAYS : OR_SQL_UPSERT_ALWAYS;
-    PGresult *result = NULL;
-    enum onerow_status status = or_postgres_run(work->store, &save, 1, NULL, work->error);
-    if (status != ONEROW_OK) {
-        return status;
-    }
-    PQclear(save.result);
-    status = or_postgres_call_run(work, group, kind, &result);
-    if (status != ONEROW_OK) {
-        return status;
-    }
-    if (or_postgres_is_update(kind)) {
-        for (int row = 0; row < PQntuples(result); row++) {
-            take_normalised(work, group->rows[or_postgres_int8(result, row, OR_UPDATE_AT) - 1],
-                            result, row);
-        }
-    } else {
-        status = or_postgres_match(work, group, result, take_normalised);
-    }
-    PQclear(result);
-    if (status == ONEROW_OK) {
-        status = or_postgres_run(work->store, undo, 2, NULL, work->error);
-    }
-    for (size_t i = 0; status == ONEROW_OK && i < 2; i++) {
-        PQclear(undo[i].result);
-    }
-    for (size_t i = 0; i < group->n; i++) {
-        struct onerow_verdict *verdict = &work->verdicts[group->rows[i]];
-        if (verdict->outcome == ONEROW_PENDING) {
-            or_postgres_refuse(verdict, or_postgres_swallowed);
-        }
-    }
-    return status;
-}
-
 /* Whether a missing row can mean something else than "unchanged", or more is to be said of it. */
 static bool takes_a_look(const struct or_postgres_work *work, const struct or_postgres_group *group)
 {
     const struct or_postgres_table *table = work->table;
     return table->spec.policy != ONEROW_POLICY_UPDATE || table->has_row_triggers ||
            group->shape->lacks || (table->spec.want_ids && table->id_sql);
-}
-
-/* The rows of `group` that have no verdict yet. */
-static enum onerow_status select_pending(struct or_postgres_work *work,
-                                         const struct or_postgres_group *group,
-                                         struct or_postgres_group *rest)
-{
-    rest->shape = group->shape;
-    rest->rows = or_postgres_select(work, group, true, &rest->n);
-    return rest->rows ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
 }
 
 /* Looks, and updates once more what a look found different: the row was not there, or was another
@@ -185,7 +131,7 @@ static enum onerow_status look_until_told(struct or_postgres_work *work,
         PGresult *result = NULL;
         enum onerow_status status = look_closer(work, rest);
         if (status == ONEROW_OK) {
-            status = select_pending(work, &group, rest);
+            status = or_postgres_pending(work, &group, rest);
         }
         bool enough = !group.shape->lacks || (looks > 0 && work->table->has_row_triggers);
         if (status != ONEROW_OK || rest->n == 0 || enough) {
@@ -198,7 +144,7 @@ static enum onerow_status look_until_told(struct or_postgres_work *work,
         if (status == ONEROW_OK) {
             or_postgres_take_updated(work, rest, result);
             PQclear(result);
-            status = select_pending(work, &group, rest);
+            status = or_postgres_pending(work, &group, rest);
         }
         if (status != ONEROW_OK || rest->n == 0) {
             return status;
@@ -210,7 +156,7 @@ static enum onerow_status judge_missing(struct or_postgres_work *work,
                                         const struct or_postgres_group *group)
 {
     struct or_postgres_group rest;
-    enum onerow_status status = select_pending(work, group, &rest);
+    enum onerow_status status = or_postgres_pending(work, group, &rest);
     if (status != ONEROW_OK || rest.n == 0) {
         return status;
     }
@@ -221,32 +167,7 @@ static enum onerow_status judge_missing(struct or_postgres_work *work,
         return ONEROW_OK;
     }
     status = look_until_told(work, &rest);
-    return status == ONEROW_OK && rest.n ? ask_triggers(work, &rest) : status;
-}
-
-/* Partitioned tables: which rows are new is read afterwards, in the same transaction. */
-static enum onerow_status tell_created(struct or_postgres_work *work,
-                                       const struct or_postgres_group *group)
-{
-    struct or_postgres_group written = {.shape = group->shape};
-    PGresult *result = NULL;
-    written.rows = or_postgres_select(work, group, false, &written.n);
-    if (!written.rows) {
-        return or_fail(work->error, ONEROW_NOMEM, "out of memory");
-    }
-    enum onerow_status status =
-        written.n ? or_postgres_call_run(work, &written, OR_SQL_LOOK, &result) : ONEROW_OK;
-    if (status != ONEROW_OK || written.n == 0) {
-        return status;
-    }
-    for (int row = 0; row < PQntuples(result); row++) {
-        uint32_t record = written.rows[or_postgres_int8(result, row, OR_LOOK_AT) - 1];
-        if (or_postgres_bool(result, row, OR_LOOK_CREATED)) {
-            work->verdicts[record].outcome = ONEROW_CREATED;
-        }
-    }
-    PQclear(result);
-    return ONEROW_OK;
+    return status == ONEROW_OK && rest.n ? or_postgres_ask_triggers(work, &rest) : status;
 }
 
 /* `updated_at` is set on records that changed nothing, too. */
@@ -294,13 +215,7 @@ static enum onerow_status lock_one(struct or_postgres_work *work,
 enum onerow_status or_postgres_judge(struct or_postgres_work *work,
                                      const struct or_postgres_group *group)
 {
-    enum onerow_status status = ONEROW_OK;
-    if (work->table->partitioned && !group->shape->lacks) {
-        status = tell_created(work, group);
-    }
-    if (status == ONEROW_OK) {
-        status = judge_missing(work, group);
-    }
+    enum onerow_status status = judge_missing(work, group);
     if (status == ONEROW_OK && (group->shape->lacks || work->table->has_row_triggers)) {
         status = lock_one(work, group);
     }

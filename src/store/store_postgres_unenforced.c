@@ -380,14 +380,6 @@ static enum onerow_status look_and_write(struct or_postgres_work *work,
     return status == ONEROW_OK && update.n ? update_rows(work, &update) : status;
 }
 
-/* Rows that are seen and not updated, again and again. */
-static void refuse_all(struct or_postgres_work *work, const struct or_postgres_group *group)
-{
-    for (size_t i = 0; i < group->n; i++) {
-        or_postgres_refuse(&work->verdicts[group->rows[i]], or_postgres_swallowed);
-    }
-}
-
 enum onerow_status or_postgres_write_locked(struct or_postgres_work *work,
                                             const struct or_postgres_group *run)
 {
@@ -395,16 +387,14 @@ enum onerow_status or_postgres_write_locked(struct or_postgres_work *work,
     struct or_postgres_group rest = *run;
     for (unsigned looks = 0; status == ONEROW_OK && rest.n; looks++) {
         if (looks == SWALLOWED && work->table->has_row_triggers) {
-            refuse_all(work, &rest);
-            return ONEROW_OK;
+            return or_postgres_tell_swallowed(work, &rest);
         }
         if (looks == LOOKS_MAX) {
             return or_fail(work->error, ONEROW_RETRY, "rows keep disappearing under the lock");
         }
         status = look_and_write(work, &rest);
         if (status == ONEROW_OK) {
-            rest.rows = or_postgres_select(work, run, true, &rest.n);
-            status = rest.rows ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
+            status = or_postgres_pending(work, run, &rest);
         }
     }
     return status;

@@ -16,19 +16,23 @@ enum or_postgres_sql {
     OR_SQL_UPSERT_ALWAYS,   /* the same without its condition: asks what triggers would do */
     OR_SQL_UPDATE,          /* U: the set lacks a column that a new row needs */
     OR_SQL_UPDATE_ALWAYS,   /* likewise without its condition */
-    OR_SQL_INSERT,          /* unenforced: the key is locked and no row has it */
-    OR_SQL_LOOK,            /* what the rows with these keys hold */
-    OR_SQL_TOUCH,           /* sets updated_at of rows that stay as they are; key columns only */
-    OR_SQL_LOCK,            /* locks one of the rows; key columns only */
-    OR_SQL_COPY,            /* COPY … FROM STDIN of this set */
+    OR_SQL_EXPLAIN_UPSERT, /* runs UPSERT, and reports what became of the rows and who was called */
+    OR_SQL_EXPLAIN_UPDATE, /* likewise UPDATE_ALWAYS */
+    OR_SQL_INSERT,         /* unenforced: the key is locked and no row has it */
+    OR_SQL_LOOK,           /* what the rows with these keys hold */
+    OR_SQL_TOUCH,          /* sets updated_at of rows that stay as they are; key columns only */
+    OR_SQL_LOCK,           /* locks one of the rows; key columns only */
+    OR_SQL_COPY,           /* COPY … FROM STDIN of this set */
     OR_SQL_KINDS,
 };
 
 /* What the statements return:
- *   UPSERT*, INSERT  the key's parts as text, created (where there are system columns), id
+ *   UPSERT*, INSERT  the key's parts as text, created, id
  *   UPDATE*          position in the arrays (from 1), id
- *   LOOK             position, differs, older, created, id; a row for each row found */
-enum { OR_LOOK_AT, OR_LOOK_DIFFERS, OR_LOOK_OLDER, OR_LOOK_CREATED, OR_LOOK_ID };
+ *   LOOK             position, differs, older, id; a row for each row found
+ *   EXPLAIN*         PostgreSQL's report, as JSON
+ */
+enum { OR_LOOK_AT, OR_LOOK_DIFFERS, OR_LOOK_OLDER, OR_LOOK_ID };
 enum { OR_UPDATE_AT, OR_UPDATE_ID };
 
 /* A set of columns, as records carry them: the key's first, in its order. */
@@ -160,6 +164,17 @@ void or_postgres_take_updated(struct or_postgres_work *work, const struct or_pos
  * of those that have one; and what follows from it. */
 ONEROW_CHECKED enum onerow_status or_postgres_judge(struct or_postgres_work *work,
                                                     const struct or_postgres_group *group);
+/* store_postgres_trigger.c: asks the table's triggers about records for which no row came back and
+ * whose rows differ; and, of those for which none would come back without a condition either,
+ * whether anything would have changed. Nothing of it stays, and every record has its verdict. */
+ONEROW_CHECKED enum onerow_status or_postgres_ask_triggers(struct or_postgres_work *work,
+                                                           const struct or_postgres_group *group);
+ONEROW_CHECKED enum onerow_status or_postgres_tell_swallowed(struct or_postgres_work *work,
+                                                             const struct or_postgres_group *group);
+/* Those of `group` that have no verdict yet. */
+ONEROW_CHECKED enum onerow_status or_postgres_pending(struct or_postgres_work *work,
+                                                      const struct or_postgres_group *group,
+                                                      struct or_postgres_group *rest);
 /* The rows of `group` whose verdict is (not) PENDING, in memory of the arena. NULL: no memory. */
 uint32_t *or_postgres_select(struct or_postgres_work *work, const struct or_postgres_group *group,
                              bool pending, size_t *n);
