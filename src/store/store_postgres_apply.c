@@ -6,7 +6,7 @@
  * that the order of locks stays that of the keys. Within a turn a statement takes
  * neighbours with the same columns.
  *
- *   turn: run of one shape -> bulk (sample, COPY) or calls of up to CALL_ROWS rows,
+ *   turn: run of one shape -> bulk (sample, COPY, staging) or calls of up to CALL_ROWS rows,
  *         several to a round trip -> verdicts of rows that came back: created, updated
  *      -> those that did not: store_postgres_judge.c
  */
@@ -40,14 +40,18 @@ static bool may_filter(const struct or_postgres_work *work, const struct or_post
     return true;
 }
 
+bool or_postgres_filters(const struct or_postgres_work *work, const struct or_postgres_shape *shape)
+{
+    return shape->unchanged >= 0.5 && may_filter(work, shape);
+}
+
 static enum or_postgres_sql kind_of(const struct or_postgres_work *work,
                                     const struct or_postgres_shape *shape)
 {
     if (shape->lacks) {
         return work->table->spec.policy == ONEROW_POLICY_KEEP ? OR_SQL_LOOK : OR_SQL_UPDATE;
     }
-    return shape->unchanged >= 0.5 && may_filter(work, shape) ? OR_SQL_UPSERT_FILTERED
-                                                              : OR_SQL_UPSERT;
+    return or_postgres_filters(work, shape) ? OR_SQL_UPSERT_FILTERED : OR_SQL_UPSERT;
 }
 
 static size_t text_bytes(const struct or_postgres_work *work, uint32_t record)
@@ -145,12 +149,12 @@ static enum onerow_status write_group(struct or_postgres_work *work,
     if (!work->table->arbiter) {
         return or_postgres_write_locked(work, run);
     }
-    bool copied = false;
+    bool done = false;
     enum onerow_status status = ONEROW_OK;
     if (run->n >= OR_POSTGRES_BULK && !run->shape->lacks && !work->table->spec.store_key_equality) {
-        status = or_postgres_bulk(work, run, &copied);
+        status = or_postgres_bulk(work, run, &done);
     }
-    return status == ONEROW_OK && !copied ? write_run(work, run) : status;
+    return status == ONEROW_OK && !done ? write_run(work, run) : status;
 }
 
 /* ---- a batch ------------------------------------------------------------------------------- */

@@ -297,9 +297,10 @@ static void add_returning(struct or_buffer *sql, const struct or_postgres_table 
     add_id(sql, table);
 }
 
-/* "INSERT INTO tab AS t (…) SELECT …", up to its source. */
+/* "INSERT INTO tab AS t (…) SELECT … FROM …". `staged`: from the temporary table, whose columns
+ * have the columns' types already, so that the casts cost nothing. */
 static void add_insert(struct or_buffer *sql, const struct or_postgres_table *table,
-                       const struct or_postgres_shape *shape)
+                       const struct or_postgres_shape *shape, bool staged)
 {
     or_buffer_printf(sql, "INSERT INTO %s AS t (", table->quoted);
     for (unsigned i = 0; i < shape->n; i++) {
@@ -320,7 +321,11 @@ static void add_insert(struct or_buffer *sql, const struct or_postgres_table *ta
         add_clock(sql, table);
     }
     or_buffer_text(sql, "\nFROM ");
-    add_source(sql, shape->n);
+    if (staged) {
+        or_buffer_text(sql, "pg_temp.onerow_staged AS v");
+    } else {
+        add_source(sql, shape->n);
+    }
 }
 
 /* Leaves out the records that would change nothing, but for the first: its row gets locked, which
@@ -340,8 +345,8 @@ static void add_filter(struct or_buffer *sql, const struct or_postgres_table *ta
 static void upsert(struct or_buffer *sql, const struct or_postgres_table *table,
                    const struct or_postgres_shape *shape, enum or_postgres_sql kind)
 {
-    add_insert(sql, table, shape);
-    if (kind == OR_SQL_UPSERT_FILTERED) {
+    add_insert(sql, table, shape, kind == OR_SQL_UPSERT_STAGED);
+    if (kind == OR_SQL_UPSERT_FILTERED || kind == OR_SQL_UPSERT_STAGED) {
         add_filter(sql, table, shape);
     }
     or_buffer_printf(sql, "\nORDER BY v.o\nON CONFLICT %s DO UPDATE SET ", table->arbiter);
@@ -359,7 +364,7 @@ static void upsert(struct or_buffer *sql, const struct or_postgres_table *table,
 static void plain_insert(struct or_buffer *sql, const struct or_postgres_table *table,
                          const struct or_postgres_shape *shape)
 {
-    add_insert(sql, table, shape);
+    add_insert(sql, table, shape, false);
     or_buffer_text(sql, "\nORDER BY v.o");
     add_returning(sql, table);
 }
@@ -458,6 +463,16 @@ static void copy(struct or_buffer *sql, const struct or_postgres_table *table,
     or_buffer_text(sql, ") FROM STDIN");
 }
 
+static void stage_create(struct or_buffer *sql, const struct or_postgres_table *table,
+                         const struct or_postgres_shape *shape)
+{
+    or_buffer_text(sql, "CREATE TEMPORARY TABLE onerow_staged (");
+    for (unsigned i = 0; i < shape->n; i++) {
+        or_buffer_printf(sql, "c%u %s, ", i + 1, table->columns[shape->columns[i]].cast);
+    }
+    or_buffer_text(sql, "o bigint) ON COMMIT DROP");
+}
+
 const char *or_postgres_sql_of(const struct or_postgres_table *table,
                                struct or_postgres_shape *shape, enum or_postgres_sql kind)
 {
@@ -469,6 +484,7 @@ const char *or_postgres_sql_of(const struct or_postgres_table *table,
     switch (kind) {
     case OR_SQL_UPSERT:
     case OR_SQL_UPSERT_FILTERED:
+    case OR_SQL_UPSERT_STAGED:
     case OR_SQL_UPSERT_ALWAYS: upsert(&sql, table, shape, kind); break;
     case OR_SQL_UPDATE: update(&sql, table, shape, false); break;
     case OR_SQL_UPDATE_ALWAYS: update(&sql, table, shape, true); break;
@@ -485,6 +501,8 @@ const char *or_postgres_sql_of(const struct or_postgres_table *table,
     case OR_SQL_TOUCH: touch(&sql, table, shape); break;
     case OR_SQL_LOCK: lock(&sql, table, shape); break;
     case OR_SQL_COPY: copy(&sql, table, shape); break;
+    case OR_SQL_STAGE_CREATE: stage_create(&sql, table, shape); break;
+    case OR_SQL_STAGE_COPY: or_buffer_text(&sql, "COPY pg_temp.onerow_staged FROM STDIN"); break;
     case OR_SQL_KINDS: break;
     }
     shape->sql[kind] = or_buffer_steal(&sql);

@@ -23,6 +23,9 @@ enum or_postgres_sql {
     OR_SQL_TOUCH,          /* sets updated_at of rows that stay as they are; key columns only */
     OR_SQL_LOCK,           /* locks one of the rows; key columns only */
     OR_SQL_COPY,           /* COPY … FROM STDIN of this set */
+    OR_SQL_STAGE_CREATE,   /* the temporary table onerow_staged for this set; no parameters */
+    OR_SQL_STAGE_COPY,     /* COPY into it; each row's number follows its values */
+    OR_SQL_UPSERT_STAGED,  /* UPSERT_FILTERED from there; no parameters */
     OR_SQL_KINDS,
 };
 
@@ -43,6 +46,7 @@ struct or_postgres_shape {
     char *sql[OR_SQL_KINDS]; /* made when first needed; owned */
     double unchanged;        /* share of the last statement's records that changed nothing */
     unsigned no_copy;        /* runs for which COPY is not tried: the last one failed */
+    bool no_stage;           /* no temporary table can be made */
     uint64_t last_used;
 };
 
@@ -179,11 +183,21 @@ ONEROW_CHECKED enum onerow_status or_postgres_pending(struct or_postgres_work *w
 uint32_t *or_postgres_select(struct or_postgres_work *work, const struct or_postgres_group *group,
                              bool pending, size_t *n);
 
+/* Whether equal rows are best left out beforehand, and may be. */
+bool or_postgres_filters(const struct or_postgres_work *work,
+                         const struct or_postgres_shape *shape);
+
+/* store_postgres_copy.c: a run by COPY (OR_SQL_COPY or OR_SQL_STAGE_COPY). *copied: how many rows
+ * went in, or -1 when the server refused it: its transaction has failed then. */
+ONEROW_CHECKED enum onerow_status or_postgres_copy(struct or_postgres_work *work,
+                                                   const struct or_postgres_group *run,
+                                                   enum or_postgres_sql kind, long *copied);
+
 /* store_postgres_bulk.c: for a run of records of one shape, many enough: looks at a sample of its
- * keys and says which statement suits it; or copies it, when none of the sampled keys is there.
- * *copied: all of them have been created; otherwise nothing has happened to them. */
-ONEROW_CHECKED enum onerow_status
-or_postgres_bulk(struct or_postgres_work *work, const struct or_postgres_group *run, bool *copied);
+ * keys, and copies or stages it where that suits what was found. *done: all of them have their
+ * verdicts; otherwise nothing has happened to them, and the shape says which statement suits. */
+ONEROW_CHECKED enum onerow_status or_postgres_bulk(struct or_postgres_work *work,
+                                                   const struct or_postgres_group *run, bool *done);
 #define OR_POSTGRES_BULK 2000U /* records in a run from which a sample pays */
 
 /* store_postgres_unenforced.c: locks the keys of the whole batch, in their order; then writes
