@@ -112,11 +112,6 @@ void or_postgres_note_identity(struct or_postgres_store *store, const PGresult *
 enum onerow_status or_postgres_fail(struct or_postgres_store *store, const PGresult *result,
                                     const char *doing, struct onerow_error *error);
 
-/* store_postgres_url.c: libpq's conninfo from a store URL, in *conninfo (the caller's, free), and
- * what may be shown of it in *shown (likewise). Understands postgres:, postgresql: and SQLAlchemy's
- * postgresql+driver:; a query parameter that libpq does not know is refused by name. */
-ONEROW_CHECKED enum onerow_status or_postgres_url(const char *url, char **conninfo, char **shown,
-                                                  struct onerow_error *error);
 
 /* ---- tables (store_postgres_schema.c) ------------------------------------------------------- */
 

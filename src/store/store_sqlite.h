@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "onerow/extend.h"
-#include "store/turn.h"
+#include "base/turn.h"
 
 /* How SQLite converts what is stored in a column (https://sqlite.org/datatype3.html, 3.1). */
 enum or_affinity {
