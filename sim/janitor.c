@@ -22,13 +22,16 @@ static void rest(struct sim_world *world, uint64_t delay)
     sim_worker_plan(world, SIM_JANITOR, SIM_EVENT_START, delay);
 }
 
-/* A blank that is old enough to be swept, from page `from` on; SIM_PAGES_MAX: there is none. */
+/* A blank that is old enough to be swept, from page `from` on; SIM_PAGES_MAX: there is none. At the
+ * end those that are bound are left out: they are no blanks to the ledger. */
 static unsigned find_blank(const struct sim_world *world, unsigned from)
 {
+    bool at_end = world->phase == SIM_PHASE_BLANKS;
     for (unsigned i = from; i < world->n_pages; i++) {
         const struct sim_page *page = &world->pages[i];
         bool old = page->created_ms + sim_bounds.request < sim_store_ms(world);
-        if (page->blank_title && !page->trashed && old) {
+        bool bound = world->ledger.pages[i].state == OR_PAGE_BOUND;
+        if (page->blank_title && !page->trashed && old && !(bound && at_end)) {
             return i;
         }
     }
@@ -128,6 +131,15 @@ void sim_janitor_close(struct sim_world *world)
 /* ---- what came of it ----------------------------------------------------------------------------
  */
 
+/* Its last swap was the one that ended the doubt. */
+static void notice_doubt(struct sim_world *world, const struct or_heal *heal)
+{
+    bool ended = heal->key.state == OR_KEY_DONE && heal->key.doubtful && !heal->swap.keep_key &&
+                 heal->swap.revision == heal->key.revision;
+    SOMETIMES(world, HEAL_CLEARED, ended && heal->swap.becomes.state == OR_KEY_DONE);
+    SOMETIMES(world, HEAL_REOPENED, ended && heal->swap.becomes.state == OR_KEY_WRITING);
+}
+
 static void notice(struct sim_world *world, const struct sim_worker *worker)
 {
     const struct or_heal *heal = &worker->as.heal;
@@ -141,6 +153,7 @@ static void notice(struct sim_world *world, const struct sim_worker *worker)
         SOMETIMES(world, HEAL_TRASHED, heal->trashed);
         SOMETIMES(world, HEAL_MOVED, heal->moved);
         SOMETIMES(world, HEAL_ADOPTED, heal->adopted);
+        notice_doubt(world, heal);
         return;
     default: return;
     }

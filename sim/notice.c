@@ -10,7 +10,10 @@ struct sim_before sim_notice_before(const struct or_attempt *attempt)
     return (struct sim_before){.state = attempt->state,
                                .key = attempt->key.state,
                                .traced = attempt->traced,
-                               .taken_version = attempt->taken_version};
+                               .taken_version = attempt->taken_version,
+                               .page = attempt->swap.page,
+                               .refused = attempt->swap.refused,
+                               .becomes = attempt->swap.becomes.state};
 }
 
 static bool owns_pending(const struct or_attempt *attempt)
@@ -21,20 +24,34 @@ static bool owns_pending(const struct or_attempt *attempt)
 /* ---- swaps -------------------------------------------------------------------------------------
  */
 
+static void after_deletion(struct sim_world *world, const struct sim_before *before)
+{
+    if (before->becomes == OR_KEY_TOMBSTONE) {
+        sim_reach(world, SIM_PLACE_BURIED);
+        return;
+    }
+    bool published = world->pages[sim_page_of(before->page)].key != SIM_KEY_NONE;
+    SOMETIMES(world, UNBOUND, !published);
+    SOMETIMES(world, RECREATED, published);
+}
+
 static void after_swap_done(struct sim_world *world, const struct sim_worker *worker,
                             const struct sim_before *before)
 {
-    const struct or_swap *swap = &worker->as.attempt.swap;
     switch (before->state) {
     case OR_ATTEMPT_ADOPTING:
         sim_reach(world, SIM_PLACE_ADOPTED);
         SOMETIMES(world, ADOPTED_TOMBSTONE, before->key == OR_KEY_TOMBSTONE);
         SOMETIMES(world, INTENT_ADOPTED, before->key == OR_KEY_INTENT);
         return;
+    case OR_ATTEMPT_BINDING:
+        SOMETIMES(world, SPARE, worker->page && worker->page == sim_page_of(before->page) + 1);
+        return;
+    case OR_ATTEMPT_DELETING: after_deletion(world, before); return;
     case OR_ATTEMPT_MARKING: sim_reach(world, SIM_PLACE_MARKED); return;
     case OR_ATTEMPT_REPLACING: sim_reach(world, SIM_PLACE_SET_ASIDE); return;
     case OR_ATTEMPT_DROPPING: {
-        bool own = or_nonce_equal(swap->refused, worker->as.attempt.claim);
+        bool own = or_nonce_equal(before->refused, worker->as.attempt.claim);
         SOMETIMES(world, DROPPED, own);
         SOMETIMES(world, DROPPED_OTHERS, !own);
         return;
@@ -43,15 +60,15 @@ static void after_swap_done(struct sim_world *world, const struct sim_worker *wo
     }
 }
 
-static void after_swap_refused(struct sim_world *world, const struct or_swap *swap,
-                               enum or_attempt_state state)
+static void after_swap_refused(struct sim_world *world, const struct sim_before *before)
 {
+    enum or_attempt_state state = before->state;
     SOMETIMES(world, BIND_LOST, state == OR_ATTEMPT_BINDING);
     SOMETIMES(world, ADOPT_LOST, state == OR_ATTEMPT_ADOPTING);
     SOMETIMES(world, INTENT_LOST, state == OR_ATTEMPT_CLAIMING);
     SOMETIMES(world, BIND_SWEPT,
               state == OR_ATTEMPT_BINDING &&
-                  world->ledger.pages[sim_page_of(swap->page)].state == OR_PAGE_CONDEMNED);
+                  world->ledger.pages[sim_page_of(before->page)].state == OR_PAGE_CONDEMNED);
 }
 
 /* ---- other answers -----------------------------------------------------------------------------
@@ -136,7 +153,7 @@ void sim_notice_attempt(struct sim_world *world, unsigned i, const struct sim_be
     if (event->answer == OR_ANSWER_OK) {
         after_ok(world, worker, before, event);
     } else if (event->answer == OR_ANSWER_REFUSED) {
-        after_swap_refused(world, &attempt->swap, before->state);
+        after_swap_refused(world, before);
     }
     now_sends(world, attempt, before, event);
 }

@@ -92,17 +92,41 @@ static bool holds_intent(const struct sim_world *world, const struct sim_worker 
     return key->state == OR_KEY_INTENT && or_nonce_equal(key->nonce, worker->as.attempt.claim);
 }
 
+/* A claim may turn out to have been taken long after the look-up behind it, and is renewed without
+ * another one: nobody else can have made anything meanwhile. */
+static void follow_claim(struct sim_worker *worker)
+{
+    const struct or_swap *swap = worker->command.swap;
+    const struct or_key_record *key = &worker->as.attempt.key;
+    if (swap->becomes.state != OR_KEY_INTENT || or_nonce_equal(swap->taken, worker->claim)) {
+        return;
+    }
+    bool renewed = key->state == OR_KEY_INTENT && or_nonce_equal(key->nonce, worker->claim);
+    worker->claim_ok = renewed ? worker->claim_ok : worker->probe_ok;
+    worker->claim = swap->taken;
+}
+
+static bool is_blind(const struct sim_worker *worker)
+{
+    return (worker->command.what == OR_DO_CREATE && !worker->probe_ok) ||
+           (worker->command.what == OR_DO_CREATE_KEYED && !worker->claim_ok);
+}
+
 void sim_oracle_send(struct sim_world *world, unsigned i)
 {
-    const struct sim_worker *worker = &world->workers[i];
+    struct sim_worker *worker = &world->workers[i];
     unsigned what = (unsigned)worker->command.what;
-    if (!world->core || what == OR_DO_READ || what == OR_DO_SWAP) {
+    if (!world->core || what == OR_DO_READ) {
+        return;
+    }
+    if (what == OR_DO_SWAP) {
+        follow_claim(worker);
         return;
     }
     if (sim_local_ms(world, worker) < worker->not_before_ms) {
         sim_violate(world, SIM_VIOLATION_TOO_SOON);
     }
-    if ((what == OR_DO_CREATE || what == OR_DO_CREATE_KEYED) && !worker->probe_ok) {
+    if (is_blind(worker)) {
         sim_violate(world, SIM_VIOLATION_BLIND_CREATE);
     }
     if (what == OR_DO_CREATE_KEYED && world->bounded && !holds_intent(world, worker)) {

@@ -56,7 +56,8 @@ static void check_one(struct sim_world *world, unsigned key)
     if (n > 1) {
         sim_violate(world, SIM_VIOLATION_TWO_PAGES);
     }
-    if (n && record->state != OR_KEY_DONE && record->state != OR_KEY_TOMBSTONE) {
+    if (n && (record->state == OR_KEY_NONE || record->state == OR_KEY_ABSENT ||
+              record->state == OR_KEY_INTENT)) {
         sim_violate(world, SIM_VIOLATION_DISAGREE);
     }
 }

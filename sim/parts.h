@@ -89,6 +89,10 @@ struct sim_before { /* of an attempt's step */
     enum or_key_state key;
     bool traced;
     uint64_t taken_version;
+    /* of the swap that is answered: the step may have made another one of it */
+    struct onerow_span page;
+    struct or_nonce refused;
+    enum or_key_state becomes;
 };
 
 struct sim_before sim_notice_before(const struct or_attempt *attempt);

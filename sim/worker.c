@@ -108,6 +108,8 @@ void sim_worker_begin(struct sim_world *world, unsigned i, enum sim_job job)
     struct sim_worker *worker = &world->workers[i];
     worker->job = (uint8_t)job;
     worker->probe_ok = false;
+    worker->claim_ok = false;
+    worker->claim = (struct or_nonce){0};
     worker->not_before_ms = 0;
     init_job(world, worker);
     struct or_event event;

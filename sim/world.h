@@ -210,7 +210,8 @@ struct sim_worker {
     int32_t drift;          /* of its clock, in 2^-20 */
     uint64_t ahead_us;      /* of its clock */
     uint64_t not_before_ms; /* local clock: Retry-After */
-    struct or_nonce sent;   /* the pending nonce whose write was sent last */
+    struct or_nonce claim;  /* the last INTENT's, and whether a complete look-up was behind it */
+    bool claim_ok;
     struct sim_rng rng;
     struct or_command command;
     union {
