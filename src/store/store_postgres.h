@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the parts of the PostgreSQL store share. Its rules are at the top of store_postgres.c.
+ * What the parts of the PostgreSQL store share. store_postgres.c says where to read on.
  */
 #ifndef OR_STORE_POSTGRES_H
 #define OR_STORE_POSTGRES_H
@@ -10,8 +10,10 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "onerow/extend.h"
+#include "store/store_postgres_oid.h"
 
-/* ---- the connection (store_postgres.c) --------------------------------------------------- */
+/* ---- the connection (store_postgres_connect.c, _wait.c, _error.c, _run.c, _commit.c) ----------
+ */
 
 /* Which run of which server a transaction id belongs to. A server that crashed hands out the
  * same ids again, so a status is believed only when all of this is as it was. */
@@ -139,17 +141,14 @@ struct or_postgres_column {
     char category;    /* pg_type.typcategory of base_type: N, S, D, B, A, … */
 };
 
-#define OR_POSTGRES_TIMESTAMP 1114U /* pg_type.dat: the OID of timestamp without time zone */
-
 /* Its input function drops an offset that a text has. Read as timestamptz, in UTC, the text keeps
  * its moment. */
 static inline bool or_postgres_drops_zone(const struct or_postgres_column *column)
 {
-    return column->base_type == OR_POSTGRES_TIMESTAMP ||
-           column->element_type == OR_POSTGRES_TIMESTAMP;
+    return column->base_type == OR_OID_TIMESTAMP || column->element_type == OR_OID_TIMESTAMP;
 }
 
-struct or_postgres_writer; /* store_postgres_apply.c's own: statements and what batches told */
+struct or_postgres_writer; /* what the writing parts keep between batches */
 
 struct or_postgres_table {
     struct onerow_store_table base;
@@ -173,6 +172,16 @@ struct or_postgres_table {
     const char *keys_table; /* unenforced: "schema".onerow_keys, quoted; NULL otherwise */
     struct or_postgres_writer *writer; /* made by or_postgres_apply when first needed */
 };
+
+static inline bool or_postgres_in_key(const struct or_postgres_table *table, size_t column)
+{
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        if (table->base.key[k] == column) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static inline struct or_postgres_table *or_postgres_table_of(struct onerow_store_table *table)
 {
@@ -202,8 +211,8 @@ enum onerow_status or_postgres_table_create(struct onerow_store *store,
 void or_postgres_quote(struct or_buffer *sql, const char *name);
 /* A string literal: in single quotes, those inside doubled; E'' where there is a backslash. */
 void or_postgres_literal(struct or_buffer *sql, const char *text);
-/* ---- values (store_postgres_value.c) ----------------------------------------------------------
- */
+
+/* ---- values (store_postgres_value.c) --------------------------------------------------------- */
 
 /* The text that PostgreSQL's input function of the column's type takes for a value: numbers in
  * integer columns as plain digits, JSON arrays in array columns as array literals ({1,NULL,"a b"}),
@@ -213,7 +222,8 @@ void or_postgres_literal(struct or_buffer *sql, const char *text);
 bool or_postgres_text(const struct or_postgres_table *table, const struct onerow_value *value,
                       struct or_arena *arena, struct onerow_span *text, const char **reason);
 extern const char or_postgres_no_memory[];
-/* Appends the binary form of a text[] with n elements, the texts[i] (data NULL: NULL). */
+/* store_postgres_call.c: appends the binary form of a text[] with n elements, the texts[i] (data
+ * NULL: NULL). */
 void or_postgres_text_array(struct or_buffer *out, const struct onerow_span *texts, size_t n);
 /* Whether a key part as the store returned it (the text of the expression that
  * or_postgres_key_sql wrote) is the part that was sent. */
@@ -224,8 +234,7 @@ bool or_postgres_same_key(enum onerow_type type, const struct onerow_value *sent
 void or_postgres_key_sql(struct or_buffer *sql, const struct or_postgres_table *table, size_t k,
                          const char *alias);
 
-/* ---- writing (store_postgres_apply.c, _sql.c, _bulk.c, _unenforced.c)
- * ---------------------------- */
+/* ---- writing (store_postgres_write.h) -------------------------------------------------------- */
 
 enum onerow_status or_postgres_apply(struct onerow_store_table *table,
                                      const struct onerow_record *const *records, size_t n,
@@ -242,8 +251,7 @@ const char *or_postgres_order_collation(const struct or_postgres_table *table);
 enum onerow_status or_postgres_statement(struct onerow_store_table *table, const char *form,
                                          struct or_buffer *sql, struct onerow_error *error);
 
-/* ---- reading (store_postgres_read.c)
- * -------------------------------------------------------------- */
+/* ---- reading (store_postgres_read.c) --------------------------------------------------------- */
 
 enum onerow_status or_postgres_get(struct onerow_store_table *table,
                                    const struct onerow_record *key, struct or_arena *arena,

@@ -4,8 +4,9 @@
  * tells holds for these records now, which no statistics of the table's can promise:
  *
  *   none is there             COPY straight into the table, sorted by key
- *   half or more are equal    the upsert that leaves equal rows out beforehand
- *   else                      the plain upsert
+ *   half or more are equal    staging: COPY into a temporary table, and one upsert from there that
+ *                             leaves equal rows out beforehand
+ *   else                      the upsert of arrays
  *
  * COPY can only create, and it names no arbiter: the upsert is run without rows before it, which
  * fails when the unique index is gone and otherwise keeps it there. A key that is there all the
@@ -13,6 +14,11 @@
  * savepoint, and the upsert takes the records, so that the outcomes are the same whichever way was
  * taken. Any other error of COPY goes the same way; the upsert then finds out which record is at
  * fault.
+ *
+ * Staging reads each value once, where the filter over arrays reads it to compare and again to
+ * write. It is worth its table only for many rows that stay as they are: bench/postgres/
+ * staging_trial.py compares. The temporary table lives in this transaction alone, so that poolers
+ * do not mind; a role that may make none gets the arrays.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +28,6 @@
 #include "store/store_postgres_write.h"
 
 #define SAMPLE      128U
-#define COPY_CHUNK  (64U * 1024U)
 #define COPY_MISSES 8U /* runs without a COPY after one that failed */
 
 /* ---- sample -------------------------------------------------------------------------- */
@@ -57,117 +62,7 @@ static enum onerow_status take_sample(struct or_postgres_work *work,
     return ONEROW_OK;
 }
 
-/* ---- COPY ------------------------------------------------------------------------------ */
-
-/* The text format of COPY (PostgreSQL's documentation, COPY, File Formats). */
-static void add_field(struct or_buffer *out, struct onerow_span text)
-{
-    if (!text.data) {
-        or_buffer_text(out, "\\N");
-        return;
-    }
-    size_t from = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char escape = text.data[i] == '\\'   ? '\\'
-                      : text.data[i] == '\n' ? 'n'
-                      : text.data[i] == '\r' ? 'r'
-                      : text.data[i] == '\t' ? 't'
-                                             : '\0';
-        if (escape) {
-            or_buffer_add(out, text.data + from, i - from);
-            or_buffer_char(out, '\\');
-            or_buffer_char(out, escape);
-            from = i + 1;
-        }
-    }
-    or_buffer_add(out, text.data + from, text.len - from);
-}
-
-static void add_line(struct or_postgres_work *work, uint32_t record, struct or_buffer *out)
-{
-    for (unsigned i = 0; i < work->records[record]->n_values; i++) {
-        if (i) {
-            or_buffer_char(out, '\t');
-        }
-        add_field(out, work->texts[record][i]);
-    }
-    or_buffer_char(out, '\n');
-}
-
-/* Hands the chunk to the server. */
-static enum onerow_status push(struct or_postgres_work *work, struct or_buffer *out)
-{
-    if (out->failed) {
-        return or_fail(work->error, ONEROW_NOMEM, "out of memory");
-    }
-    if (PQputCopyData(work->store->conn, out->data, (int)out->len) != 1) {
-        return or_postgres_fail(work->store, NULL, "copying", work->error);
-    }
-    or_buffer_clear(out);
-    return or_postgres_flush(work->store, work->error);
-}
-
-static enum onerow_status send_rows(struct or_postgres_work *work,
-                                    const struct or_postgres_group *run)
-{
-    struct or_buffer out;
-    enum onerow_status status = ONEROW_OK;
-    or_buffer_init(&out);
-    for (size_t i = 0; i < run->n && status == ONEROW_OK; i++) {
-        add_line(work, run->rows[i], &out);
-        if (out.len >= COPY_CHUNK || out.failed) {
-            status = push(work, &out);
-        }
-    }
-    if (status == ONEROW_OK && out.len) {
-        status = push(work, &out);
-    }
-    or_buffer_finish(&out);
-    return status;
-}
-
-/* The answers up to the last; *copied: how many rows went in, or -1 when it failed. */
-static enum onerow_status take_answers(struct or_postgres_work *work, long *copied)
-{
-    PGresult *result = NULL;
-    *copied = -1;
-    enum onerow_status status = ONEROW_OK;
-    while ((status = or_postgres_next(work->store, &result, work->error)) == ONEROW_OK && result) {
-        if (PQresultStatus(result) == PGRES_COMMAND_OK) {
-            *copied = strtol(PQcmdTuples(result), NULL, 10);
-        }
-        PQclear(result);
-    }
-    return status;
-}
-
-static enum onerow_status copy_rows(struct or_postgres_work *work,
-                                    const struct or_postgres_group *run, long *copied)
-{
-    PGconn *conn = work->store->conn;
-    const char *sql = or_postgres_sql_of(work->table, run->shape, OR_SQL_COPY);
-    *copied = -1;
-    if (!sql) {
-        return or_fail(work->error, ONEROW_NOMEM, "out of memory");
-    }
-    if (!PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0)) {
-        return or_postgres_fail(work->store, NULL, "copying", work->error);
-    }
-    work->store->base.round_trips++;
-    PGresult *result = NULL;
-    enum onerow_status status = or_postgres_next(work->store, &result, work->error);
-    bool started = result && PQresultStatus(result) == PGRES_COPY_IN;
-    PQclear(result);
-    if (status != ONEROW_OK || !started) { /* not permitted, say: the upsert will tell */
-        return status == ONEROW_OK ? take_answers(work, copied) : status;
-    }
-    status = send_rows(work, run);
-    if (status == ONEROW_OK && PQputCopyEnd(conn, NULL) != 1) {
-        status = or_postgres_fail(work->store, NULL, "copying", work->error);
-    }
-    work->store->base.round_trips++;
-    return status == ONEROW_OK ? take_answers(work, copied) : status;
-}
+/* ---- into the table ------------------------------------------------------------------------ */
 
 static enum onerow_status run_plain(struct or_postgres_work *work, const char *first,
                                     const char *second)
@@ -190,7 +85,7 @@ static enum onerow_status try_copy(struct or_postgres_work *work,
         status = run_plain(work, "SAVEPOINT onerow", NULL);
     }
     if (status == ONEROW_OK) {
-        status = copy_rows(work, run, &copied);
+        status = or_postgres_copy(work, run, OR_SQL_COPY, &copied);
     }
     if (status != ONEROW_OK) {
         return status;
@@ -224,29 +119,93 @@ static struct onerow_span key_id(const struct or_postgres_work *work, uint32_t r
     return table->spec.want_ids && table->id_sql ? work->texts[record][0] : (struct onerow_span){0};
 }
 
-enum onerow_status or_postgres_bulk(struct or_postgres_work *work,
-                                    const struct or_postgres_group *run, bool *copied)
+static enum onerow_status copy_into_table(struct or_postgres_work *work,
+                                          const struct or_postgres_group *run, bool *done)
 {
-    struct sample sample;
-    *copied = false;
-    enum onerow_status status = take_sample(work, run, &sample);
-    if (status != ONEROW_OK) {
-        return status;
-    }
-    run->shape->unchanged = (double)sample.unchanged / (double)sample.asked;
-    if (sample.found || !may_copy(work)) {
-        return ONEROW_OK;
-    }
     if (run->shape->no_copy) {
         run->shape->no_copy--;
         return ONEROW_OK;
     }
-    status = try_copy(work, run, copied);
-    run->shape->no_copy = *copied ? 0 : COPY_MISSES;
-    for (size_t i = 0; i < run->n && status == ONEROW_OK && *copied; i++) {
+    enum onerow_status status = try_copy(work, run, done);
+    run->shape->no_copy = *done ? 0 : COPY_MISSES;
+    for (size_t i = 0; i < run->n && status == ONEROW_OK && *done; i++) {
         struct onerow_verdict *verdict = &work->verdicts[run->rows[i]];
         verdict->outcome = ONEROW_CREATED;
         verdict->id = key_id(work, run->rows[i]);
     }
     return status;
+}
+
+/* ---- by staging ------------------------------------------------------------------------------ */
+
+/* The table with the rows in it. *staged false: it could not be made or filled, and is not there.
+ */
+static enum onerow_status stage(struct or_postgres_work *work, const struct or_postgres_group *run,
+                                bool *staged)
+{
+    long copied = -1;
+    const char *create = or_postgres_sql_of(work->table, run->shape, OR_SQL_STAGE_CREATE);
+    if (!create) {
+        return or_fail(work->error, ONEROW_NOMEM, "out of memory");
+    }
+    enum onerow_status status = run_plain(work, "SAVEPOINT onerow", create);
+    bool refused = PQtransactionStatus(work->store->conn) == PQTRANS_INERROR;
+    if (status == ONEROW_OK) {
+        status = or_postgres_copy(work, run, OR_SQL_STAGE_COPY, &copied);
+    } else if (refused) {
+        run->shape->no_stage = true;
+        status = ONEROW_OK;
+    }
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    *staged = copied >= 0 && (size_t)copied == run->n;
+    return *staged ? ONEROW_OK
+                   : run_plain(work, "ROLLBACK TO SAVEPOINT onerow", "RELEASE SAVEPOINT onerow");
+}
+
+static enum onerow_status upsert_staged(struct or_postgres_work *work,
+                                        const struct or_postgres_group *run)
+{
+    struct or_postgres_statement statements[] = {
+        {.sql = "RELEASE SAVEPOINT onerow"},
+        {.sql = or_postgres_sql_of(work->table, run->shape, OR_SQL_UPSERT_STAGED)},
+        {.sql = "DROP TABLE pg_temp.onerow_staged"}};
+    if (!statements[1].sql) {
+        return or_fail(work->error, ONEROW_NOMEM, "out of memory");
+    }
+    enum onerow_status status = or_postgres_run(work->store, statements, 3, NULL, work->error);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    status = or_postgres_match(work, run, statements[1].result, or_postgres_take_upserted);
+    run->shape->unchanged = 1.0 - (double)PQntuples(statements[1].result) / (double)run->n;
+    for (unsigned i = 0; i < 3; i++) {
+        PQclear(statements[i].result);
+    }
+    return status == ONEROW_OK ? or_postgres_judge(work, run) : status;
+}
+
+static enum onerow_status by_staging(struct or_postgres_work *work,
+                                     const struct or_postgres_group *run, bool *done)
+{
+    enum onerow_status status = stage(work, run, done);
+    return status == ONEROW_OK && *done ? upsert_staged(work, run) : status;
+}
+
+enum onerow_status or_postgres_bulk(struct or_postgres_work *work,
+                                    const struct or_postgres_group *run, bool *done)
+{
+    struct sample sample;
+    *done = false;
+    enum onerow_status status = take_sample(work, run, &sample);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    run->shape->unchanged = (double)sample.unchanged / (double)sample.asked;
+    if (!sample.found) {
+        return may_copy(work) ? copy_into_table(work, run, done) : ONEROW_OK;
+    }
+    bool suits = or_postgres_filters(work, run->shape) && !run->shape->no_stage;
+    return suits ? by_staging(work, run, done) : ONEROW_OK;
 }

@@ -7,7 +7,6 @@
  * later one gets a unique violation instead of the notice it hoped for: after any failure
  * the table is looked for once more, and being there is all that was wanted.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/status.h"

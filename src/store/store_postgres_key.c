@@ -22,7 +22,6 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "base/text.h"
 #include "store/store_postgres_schema.h"
 
 /* ---- equality ------------------------------------------------------------------- */

@@ -22,7 +22,6 @@
  * Row security would hide rows from the audit without a word, so it is refused there.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/sort.h"

@@ -23,7 +23,11 @@
  * - A row that a conflict found and the condition left alone is locked all the same.
  * - xmax is 0 in a row that this statement inserted; a row that it updated was locked by
  *   it first, which leaves a mark there. Partitioned tables have no system columns in
- *   RETURNING; they are looked up afterwards.
+ *   RETURNING, and looking afterwards would not do: a new row may have been locked since, by
+ *   a foreign key that refers to it. There the condition of DO UPDATE, which is evaluated
+ *   for rows that a conflict found and for no other, notes the row's key in a setting of the
+ *   transaction, and RETURNING, which is evaluated for each row before the next one is
+ *   touched, tells by it. The note is taken off, so that it speaks of one row only.
  * - LATERAL with OFFSET 0 keeps the look-up a look-up, key by key through the index:
  *   statistics may say that the table is empty when it has long ceased to be.
  * - Keys are compared by the operator of the unique index, named with its schema unless it
@@ -32,12 +36,11 @@
  *   it holds the column's default then.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/status.h"
-#include "base/text.h"
 #include "store/store_postgres_write.h"
+
+#define NOTE    "onerow.updated" /* of a transaction: the key of the row that is being updated */
+#define EXPLAIN "EXPLAIN (ANALYZE, FORMAT JSON, COSTS OFF, TIMING OFF) "
 
 static const char *column_name(const struct or_postgres_table *table, size_t column)
 {
@@ -252,6 +255,36 @@ static void add_id(struct or_buffer *sql, const struct or_postgres_table *table)
                      table->spec.want_ids && table->id_sql ? table->id_sql : "NULL::text");
 }
 
+/* "ROW(t.k1, t.k2)::text": the key of the row that is there, in one text. */
+static void add_row_key(struct or_buffer *sql, const struct or_postgres_table *table)
+{
+    or_buffer_text(sql, "ROW(");
+    for (size_t k = 0; k < table->spec.n_key; k++) {
+        or_buffer_text(sql, k ? ", " : "");
+        add_column(sql, table, "t", table->base.key[k]);
+    }
+    or_buffer_text(sql, ")::text");
+}
+
+static void add_note(struct or_buffer *sql, const struct or_postgres_table *table)
+{
+    or_buffer_text(sql, " AND pg_catalog.set_config('" NOTE "', ");
+    add_row_key(sql, table);
+    or_buffer_text(sql, ", true) IS NOT NULL");
+}
+
+/* Whether the row that comes back is a new one. CASE evaluates in the order of its parts. */
+static void add_created(struct or_buffer *sql, const struct or_postgres_table *table)
+{
+    if (!table->partitioned) {
+        or_buffer_text(sql, "t.xmax = 0");
+        return;
+    }
+    or_buffer_text(sql, "CASE WHEN pg_catalog.current_setting('" NOTE "', true) = ");
+    add_row_key(sql, table);
+    or_buffer_text(sql, " THEN pg_catalog.set_config('" NOTE "', '', true) IS NULL ELSE true END");
+}
+
 static void add_returning(struct or_buffer *sql, const struct or_postgres_table *table)
 {
     or_buffer_text(sql, "\nRETURNING ");
@@ -259,13 +292,15 @@ static void add_returning(struct or_buffer *sql, const struct or_postgres_table 
         or_buffer_text(sql, k ? ", " : "");
         or_postgres_key_sql(sql, table, k, "t");
     }
-    or_buffer_text(sql, table->partitioned ? ", NULL::boolean" : ", t.xmax = 0");
+    or_buffer_text(sql, ", ");
+    add_created(sql, table);
     add_id(sql, table);
 }
 
-/* "INSERT INTO tab AS t (…) SELECT …", up to its source. */
+/* "INSERT INTO tab AS t (…) SELECT … FROM …". `staged`: from the temporary table, whose columns
+ * have the columns' types already, so that the casts cost nothing. */
 static void add_insert(struct or_buffer *sql, const struct or_postgres_table *table,
-                       const struct or_postgres_shape *shape)
+                       const struct or_postgres_shape *shape, bool staged)
 {
     or_buffer_printf(sql, "INSERT INTO %s AS t (", table->quoted);
     for (unsigned i = 0; i < shape->n; i++) {
@@ -286,7 +321,11 @@ static void add_insert(struct or_buffer *sql, const struct or_postgres_table *ta
         add_clock(sql, table);
     }
     or_buffer_text(sql, "\nFROM ");
-    add_source(sql, shape->n);
+    if (staged) {
+        or_buffer_text(sql, "pg_temp.onerow_staged AS v");
+    } else {
+        add_source(sql, shape->n);
+    }
 }
 
 /* Leaves out the records that would change nothing, but for the first: its row gets locked, which
@@ -306,8 +345,8 @@ static void add_filter(struct or_buffer *sql, const struct or_postgres_table *ta
 static void upsert(struct or_buffer *sql, const struct or_postgres_table *table,
                    const struct or_postgres_shape *shape, enum or_postgres_sql kind)
 {
-    add_insert(sql, table, shape);
-    if (kind == OR_SQL_UPSERT_FILTERED) {
+    add_insert(sql, table, shape, kind == OR_SQL_UPSERT_STAGED);
+    if (kind == OR_SQL_UPSERT_FILTERED || kind == OR_SQL_UPSERT_STAGED) {
         add_filter(sql, table, shape);
     }
     or_buffer_printf(sql, "\nORDER BY v.o\nON CONFLICT %s DO UPDATE SET ", table->arbiter);
@@ -315,6 +354,9 @@ static void upsert(struct or_buffer *sql, const struct or_postgres_table *table,
     if (kind != OR_SQL_UPSERT_ALWAYS) {
         or_buffer_text(sql, "\nWHERE ");
         add_condition(sql, table, shape, "t", true);
+        if (table->partitioned) {
+            add_note(sql, table);
+        }
     }
     add_returning(sql, table);
 }
@@ -322,7 +364,7 @@ static void upsert(struct or_buffer *sql, const struct or_postgres_table *table,
 static void plain_insert(struct or_buffer *sql, const struct or_postgres_table *table,
                          const struct or_postgres_shape *shape)
 {
-    add_insert(sql, table, shape);
+    add_insert(sql, table, shape, false);
     or_buffer_text(sql, "\nORDER BY v.o");
     add_returning(sql, table);
 }
@@ -378,7 +420,7 @@ static void look(struct or_buffer *sql, const struct or_postgres_table *table,
     } else {
         or_buffer_text(sql, "false");
     }
-    or_buffer_text(sql, " AS older, t.xmax = 0 AS created");
+    or_buffer_text(sql, " AS older");
     add_id(sql, table);
     or_buffer_printf(sql, " AS id FROM %s AS t WHERE ", table->quoted);
     add_match(sql, table, shape, "t");
@@ -421,6 +463,16 @@ static void copy(struct or_buffer *sql, const struct or_postgres_table *table,
     or_buffer_text(sql, ") FROM STDIN");
 }
 
+static void stage_create(struct or_buffer *sql, const struct or_postgres_table *table,
+                         const struct or_postgres_shape *shape)
+{
+    or_buffer_text(sql, "CREATE TEMPORARY TABLE onerow_staged (");
+    for (unsigned i = 0; i < shape->n; i++) {
+        or_buffer_printf(sql, "c%u %s, ", i + 1, table->columns[shape->columns[i]].cast);
+    }
+    or_buffer_text(sql, "o bigint) ON COMMIT DROP");
+}
+
 const char *or_postgres_sql_of(const struct or_postgres_table *table,
                                struct or_postgres_shape *shape, enum or_postgres_sql kind)
 {
@@ -432,14 +484,25 @@ const char *or_postgres_sql_of(const struct or_postgres_table *table,
     switch (kind) {
     case OR_SQL_UPSERT:
     case OR_SQL_UPSERT_FILTERED:
+    case OR_SQL_UPSERT_STAGED:
     case OR_SQL_UPSERT_ALWAYS: upsert(&sql, table, shape, kind); break;
     case OR_SQL_UPDATE: update(&sql, table, shape, false); break;
     case OR_SQL_UPDATE_ALWAYS: update(&sql, table, shape, true); break;
+    case OR_SQL_EXPLAIN_UPSERT:
+        or_buffer_text(&sql, EXPLAIN);
+        upsert(&sql, table, shape, OR_SQL_UPSERT);
+        break;
+    case OR_SQL_EXPLAIN_UPDATE:
+        or_buffer_text(&sql, EXPLAIN);
+        update(&sql, table, shape, true);
+        break;
     case OR_SQL_INSERT: plain_insert(&sql, table, shape); break;
     case OR_SQL_LOOK: look(&sql, table, shape); break;
     case OR_SQL_TOUCH: touch(&sql, table, shape); break;
     case OR_SQL_LOCK: lock(&sql, table, shape); break;
     case OR_SQL_COPY: copy(&sql, table, shape); break;
+    case OR_SQL_STAGE_CREATE: stage_create(&sql, table, shape); break;
+    case OR_SQL_STAGE_COPY: or_buffer_text(&sql, "COPY pg_temp.onerow_staged FROM STDIN"); break;
     case OR_SQL_KINDS: break;
     }
     shape->sql[kind] = or_buffer_steal(&sql);

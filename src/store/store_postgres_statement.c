@@ -15,28 +15,16 @@
 #include "base/text.h"
 #include "store/store_postgres.h"
 
-#define OID_TIMESTAMP 1114 /* without time zone; fixed (pg_type.dat) */
-
 enum form { PSQL, SQLALCHEMY, PSYCOPG };
 
 static const char *const forms[] = {"psql", "sqlalchemy", "psycopg"};
 static const char *const marks[] = {"-- ", "# ", "# "}; /* of a comment */
 
-static bool in_key(const struct or_postgres_table *table, size_t column)
-{
-    for (size_t k = 0; k < table->spec.n_key; k++) {
-        if (table->base.key[k] == column) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Columns that the statement gives: the key, and whatever a record may carry and has no default of
  * its own; the order column, too, without which `newest` has nothing to go by. */
 static bool is_given(const struct or_postgres_table *table, size_t column)
 {
-    return in_key(table, column) || (int)column == table->order ||
+    return or_postgres_in_key(table, column) || (int)column == table->order ||
            (!table->base.columns[column].not_writable && !table->columns[column].has_default &&
             (int)column != table->touch);
 }
@@ -117,7 +105,7 @@ static void add_parameter(struct or_buffer *sql, const struct or_postgres_table 
 /* Times without a zone are UTC, as everywhere in onerow, not the session's. */
 static void add_clock(struct or_buffer *sql, const struct or_postgres_table *table)
 {
-    bool zoned = table->columns[table->touch].base_type != OID_TIMESTAMP;
+    bool zoned = table->columns[table->touch].base_type != OR_OID_TIMESTAMP;
     or_buffer_text(sql, zoned ? "clock_timestamp()" : "clock_timestamp() AT TIME ZONE 'UTC'");
 }
 
@@ -153,7 +141,7 @@ static bool add_assignments(struct or_buffer *sql, const struct or_postgres_tabl
 {
     bool any = false;
     for (size_t i = 0; i < table->base.n_columns; i++) {
-        if (in_key(table, i) || (!is_given(table, i) && (int)i != table->touch)) {
+        if (or_postgres_in_key(table, i) || (!is_given(table, i) && (int)i != table->touch)) {
             continue;
         }
         if (any) {
@@ -181,7 +169,7 @@ static void add_row(struct or_buffer *sql, const struct or_postgres_table *table
     const char *comma = "";
     or_buffer_text(sql, "CAST(ROW(");
     for (size_t i = 0; i < table->base.n_columns; i++) {
-        if (!in_key(table, i) && is_given(table, i)) {
+        if (!or_postgres_in_key(table, i) && is_given(table, i)) {
             or_buffer_printf(sql, "%s%s.", comma, alias);
             add_name(sql, table, i, form);
             comma = ", ";
@@ -305,7 +293,7 @@ static void add_key_notes(struct or_buffer *sql, const struct or_postgres_table 
             column->typmod >= 0 ? "PostgreSQL rounds or cuts what does not fit, and may find "
                                   "another row; onerow put rejects it"
                                 : NULL,
-            column->base_type == OID_TIMESTAMP
+            column->base_type == OR_OID_TIMESTAMP
                 ? "give UTC; PostgreSQL drops an offset without a word"
                 : NULL,
             column->nullable && !table->spec.key[k].nulls_equal

@@ -34,9 +34,6 @@
 #define LOOKS_MAX 100U
 #define SWALLOWED 3U /* looks after which a trigger must be it, where there are any */
 
-#define TEXT_OID       25U
-#define TEXT_ARRAY_OID 1009U
-
 /* ---- the two tables ----------------------------------------------------------------------- */
 
 static void add_fence(struct or_buffer *sql, const struct or_postgres_table *table)
@@ -124,7 +121,7 @@ static enum onerow_status share_fence(struct or_postgres_work *work, const char 
     struct or_buffer make;
     struct or_buffer take;
     int rows = 0;
-    struct or_postgres_param name = {TEXT_OID, scope, (int)strlen(scope)};
+    struct or_postgres_param name = {OR_OID_TEXT, scope, (int)strlen(scope)};
     or_buffer_init(&make);
     or_buffer_init(&take);
     or_buffer_text(&make, "INSERT INTO ");
@@ -201,7 +198,7 @@ static enum onerow_status lock(struct or_postgres_work *work, const struct or_bu
 {
     struct or_buffer make;
     struct or_buffer take;
-    struct or_postgres_param names = {TEXT_ARRAY_OID, array->data, (int)array->len};
+    struct or_postgres_param names = {OR_OID_TEXT_ARRAY, array->data, (int)array->len};
     int ignored = 0;
     int rows = 0;
     or_buffer_init(&make);
@@ -256,8 +253,7 @@ enum onerow_status or_postgres_lock_keys(struct or_postgres_work *work)
     return status;
 }
 
-/* ---- the target
- * ---------------------------------------------------------------------------------- */
+/* ---- the target ------------------------------------------------------------------------------ */
 
 /* What a look at the target found for the rows of a group. */
 struct finding {
@@ -384,14 +380,6 @@ static enum onerow_status look_and_write(struct or_postgres_work *work,
     return status == ONEROW_OK && update.n ? update_rows(work, &update) : status;
 }
 
-/* Rows that are seen and not updated, again and again. */
-static void refuse_all(struct or_postgres_work *work, const struct or_postgres_group *group)
-{
-    for (size_t i = 0; i < group->n; i++) {
-        or_postgres_refuse(&work->verdicts[group->rows[i]], or_postgres_swallowed);
-    }
-}
-
 enum onerow_status or_postgres_write_locked(struct or_postgres_work *work,
                                             const struct or_postgres_group *run)
 {
@@ -399,16 +387,14 @@ enum onerow_status or_postgres_write_locked(struct or_postgres_work *work,
     struct or_postgres_group rest = *run;
     for (unsigned looks = 0; status == ONEROW_OK && rest.n; looks++) {
         if (looks == SWALLOWED && work->table->has_row_triggers) {
-            refuse_all(work, &rest);
-            return ONEROW_OK;
+            return or_postgres_tell_swallowed(work, &rest);
         }
         if (looks == LOOKS_MAX) {
             return or_fail(work->error, ONEROW_RETRY, "rows keep disappearing under the lock");
         }
         status = look_and_write(work, &rest);
         if (status == ONEROW_OK) {
-            rest.rows = or_postgres_select(work, run, true, &rest.n);
-            status = rest.rows ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
+            status = or_postgres_pending(work, run, &rest);
         }
     }
     return status;

@@ -381,49 +381,7 @@ def test_an_index_named_as_constraint_or_not(t):
         assert outcomes(put(t, [{"k": "a", "v": 1}, {"k": "b", "v": 3}])) == ["unchanged", "updated"]
 
 
-# ---- triggers, policies, partitions, constraints ------------------------------------------------
-
-NORMALISE = """CREATE FUNCTION normalise() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-NEW.w := lower(trim(NEW.w)); RETURN NEW; END$$;
-CREATE TRIGGER normalise BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION normalise()"""
-SWALLOW = """CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-IF NEW.v < 0 THEN RETURN NULL; END IF; RETURN NEW; END$$;
-CREATE TRIGGER swallow BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION swallow()"""
-RAISE = """CREATE FUNCTION complain() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-IF NEW.v = 13 THEN RAISE 'no thirteen' USING HINT = 'take twelve'; END IF; RETURN NULL; END$$;
-CREATE TRIGGER complain AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION complain()"""
-
-
-def test_triggers(t):
-    """One that normalises makes the second put unchanged; one that swallows makes a rejection; one
-    that raises rejects its record alone, in its own words."""
-    server = postgres.shared()
-    table = "CREATE TABLE t(k text PRIMARY KEY, v int, w text)"
-    records = [{"k": f"k{i}", "v": i, "w": f"  Text {i} "} for i in range(20)]
-    database = place(t, table, NORMALISE)
-    assert outcomes(put(t, records)) == ["created"] * 20
-    assert outcomes(put(t, records)) == ["unchanged"] * 20
-    assert server.sql(database, "SELECT w FROM t WHERE k = 'k7'") == [["text 7"]]
-    records[7]["w"] = " Other"
-    assert outcomes(put(t, records)) == ["unchanged"] * 7 + ["updated"] + ["unchanged"] * 12
-
-    database = place(t, table, SWALLOW)
-    records[3]["v"] = -3
-    told = put(t, records)
-    assert outcomes(told) == ["created"] * 3 + ["rejected"] + ["created"] * 16
-    assert "trigger" in told[3][1], told[3]
-    assert outcomes(put(t, records)) == ["unchanged"] * 3 + ["rejected"] + ["unchanged"] * 16
-    told = put(t, [{"k": "k0", "v": -1}])  # the row stays as it was
-    assert outcomes(told) == ["rejected"], told
-    assert server.sql(database, "SELECT v FROM t WHERE k = 'k0'") == [["0"]]
-    assert server.count(database, "SELECT count(*) FROM t") == 19
-
-    database = place(t, table, RAISE)
-    told = put(t, records)
-    assert outcomes(told) == ["created"] * 13 + ["rejected"] + ["created"] * 6
-    assert "no thirteen" in told[13][1], told[13]
-    assert server.count(database, "SELECT count(*) FROM t") == 19
-
+# ---- policies, partitions, constraints ----------------------------------------------------------
 
 def test_row_security(t):
     """A row that a policy forbids is rejected with PostgreSQL's message; the others go in."""

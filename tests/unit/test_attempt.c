@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "base/text.h"
-#include "core/attempt.h"
+#include "tests/support/story.h"
 
 #define P 1000U
 #define T 500U
@@ -35,24 +35,8 @@ struct story {
     struct or_payload own;
     struct or_command command;
     struct or_event event;
-    /* the ledger */
-    struct or_key_record key;
-    struct or_page_record pages[4]; /* of p1 … p4 */
-    struct or_nonce taken[8];
-    struct or_attempt_record takes[8];
-    size_t n_taken;
-    uint64_t now_ms; /* local and ledger's clock alike */
+    struct story_ledger ledger;
 };
-
-static const struct onerow_span PAGES[] = {{"p1", 2}, {"p2", 2}, {"p3", 2}, {"p4", 2}};
-
-static struct or_payload payload(const char *text)
-{
-    struct or_payload made = {.text = or_span(text)};
-    memset(made.fingerprint, text[0], sizeof made.fingerprint);
-    made.order = (struct onerow_value){.data = text, .len = 1, .kind = ONEROW_TEXT};
-    return made;
-}
 
 static void set_up(struct story *s)
 {
@@ -69,15 +53,15 @@ static void set_up(struct story *s)
                    .poll = 400},
         .retry = &RETRY,
     };
-    s->own = payload("mine");
-    s->now_ms = 100000;
+    s->own = story_payload("mine");
+    s->ledger.now_ms = 100000;
 }
 
 static void step(struct story *s, enum or_answer answer)
 {
     s->event.answer = answer;
-    s->event.now_ms = s->now_ms;
-    s->event.ledger_ms = s->now_ms;
+    s->event.now_ms = s->ledger.now_ms;
+    s->event.ledger_ms = s->ledger.now_ms;
     or_attempt_step(&s->attempt, &s->event, &s->command);
     uint64_t random = s->event.random;
     memset(&s->event, 0, sizeof s->event);
@@ -97,77 +81,25 @@ static void start(struct story *s)
 
 #define expect(s, wanted) assert_int_equal((s)->command.what, wanted)
 
-static size_t page_number(struct onerow_span id)
-{
-    return (size_t)(id.data[1] - '1');
-}
-
 /* READ, answered from the ledger. */
 static void reads(struct story *s)
 {
-    struct or_page_record records[OR_ATTEMPT_PAGES];
     expect(s, OR_DO_READ);
-    s->event.key = s->key;
-    for (size_t i = 0; i < s->n_taken; i++) {
-        if (or_nonce_equal(s->taken[i], s->command.nonce)) {
-            s->event.attempt = s->takes[i];
-        }
-    }
-    for (size_t i = 0; i < s->command.n_pages; i++) {
-        records[i] = s->pages[page_number(s->command.pages[i])];
-    }
-    s->event.records = records;
+    story_read(&s->ledger, &s->command, &s->event);
     step(s, OR_ANSWER_OK);
-}
-
-static void note(struct story *s, struct or_nonce nonce, enum or_attempt_mark mark,
-                 const struct or_swap *swap)
-{
-    size_t at = 0;
-    while (at < s->n_taken && !or_nonce_equal(s->taken[at], nonce)) {
-        at++;
-    }
-    s->n_taken += at == s->n_taken;
-    assert_true(s->n_taken <= 8);
-    s->taken[at] = nonce;
-    s->takes[at] =
-        (struct or_attempt_record){mark, swap->becomes.generation, swap->becomes.version};
 }
 
 /* What the ledger makes of the commanded swap. */
 static enum or_answer swap_in_ledger(struct story *s)
 {
-    const struct or_swap *swap = s->command.swap;
-    struct or_page_record *page = swap->page.data ? &s->pages[page_number(swap->page)] : NULL;
     expect(s, OR_DO_SWAP);
-    bool page_fits =
-        !page ||
-        ((swap->page_states >> page->state & 1) &&
-         (swap->page_revision == ONEROW_LEDGER_ANY || swap->page_revision == page->revision));
-    if (swap->revision != s->key.revision || !page_fits) {
-        return OR_ANSWER_REFUSED;
-    }
-    uint64_t since = swap->stamp ? s->now_ms : s->key.since_ms;
-    s->key = swap->becomes;
-    s->key.revision = swap->revision + 1;
-    s->key.since_ms = since;
-    if (page && swap->page_becomes) {
-        *page = (struct or_page_record){page->revision + 1, swap->page_becomes, s->now_ms,
-                                        OR_SPAN("key"), swap->becomes.generation};
-    }
-    if (swap->taken.number) {
-        note(s, swap->taken, OR_ATTEMPT_TAKEN, swap);
-    }
-    if (swap->refused.number) {
-        note(s, swap->refused, OR_ATTEMPT_REFUSED, swap);
-    }
-    return OR_ANSWER_OK;
+    return story_swap(&s->ledger, s->command.swap);
 }
 
 static void swaps(struct story *s, enum or_key_state becomes)
 {
     assert_int_equal(swap_in_ledger(s), OR_ANSWER_OK);
-    assert_int_equal(s->key.state, becomes);
+    assert_int_equal(s->ledger.key.state, becomes);
     step(s, OR_ANSWER_OK);
 }
 
@@ -188,7 +120,7 @@ static void waits(struct story *s)
 {
     expect(s, OR_DO_WAIT);
     assert_true(s->command.wait_ms > 0);
-    s->now_ms += s->command.wait_ms;
+    s->ledger.now_ms += s->command.wait_ms;
     step(s, OR_ANSWER_OK);
 }
 
@@ -200,7 +132,7 @@ static void waits_until(struct story *s, uint64_t until)
         waits(s);
         reads(s);
     }
-    assert_true(s->now_ms >= until);
+    assert_true(s->ledger.now_ms >= until);
 }
 
 static void probes(struct story *s, size_t n)
@@ -208,7 +140,7 @@ static void probes(struct story *s, size_t n)
     static struct or_probe_page found[4];
     expect(s, OR_DO_PROBE);
     for (size_t i = 0; i < n; i++) {
-        found[i] = (struct or_probe_page){.id = PAGES[i], .created_ms = 10 + i};
+        found[i] = (struct or_probe_page){.id = story_pages[i], .created_ms = 10 + i};
     }
     s->event.pages = found;
     s->event.n_pages = n;
@@ -218,7 +150,7 @@ static void probes(struct story *s, size_t n)
 static void creates(struct story *s, size_t page)
 {
     expect(s, OR_DO_CREATE);
-    s->event.page = PAGES[page];
+    s->event.page = story_pages[page];
     step(s, OR_ANSWER_OK);
 }
 
@@ -252,31 +184,32 @@ static void settles(struct story *s, enum onerow_outcome outcome, enum or_reason
 /* The ledger holds a published page with somebody's payload. */
 static void is_done(struct story *s, const char *text)
 {
-    struct or_payload held = payload(text);
-    s->key = (struct or_key_record){.revision = 5,
-                                    .state = OR_KEY_DONE,
-                                    .since_ms = 1000,
-                                    .known = true,
-                                    .generation = 0,
-                                    .version = 1,
-                                    .page = PAGES[0],
-                                    .order = held.order};
-    memcpy(s->key.fingerprint, held.fingerprint, sizeof held.fingerprint);
-    s->pages[0] = (struct or_page_record){1, OR_PAGE_BOUND, 1000, OR_SPAN("key"), 0};
+    struct or_payload held = story_payload(text);
+    s->ledger.key = (struct or_key_record){.revision = 5,
+                                           .state = OR_KEY_DONE,
+                                           .since_ms = 1000,
+                                           .known = true,
+                                           .generation = 0,
+                                           .version = 1,
+                                           .page = story_pages[0],
+                                           .order = held.order};
+    memcpy(s->ledger.key.fingerprint, held.fingerprint, sizeof held.fingerprint);
+    s->ledger.pages[0] = (struct or_page_record){1, OR_PAGE_BOUND, 1000, OR_SPAN("key"), 0};
 }
 
 /* Somebody else's payload is pending. */
 static void is_pending(struct story *s, enum or_key_state state, const char *text)
 {
     is_done(s, "before");
-    s->key.state = state;
-    s->key.version = state == OR_KEY_BOUND ? 1 : 2;
-    s->key.known = state == OR_KEY_WRITING;
-    s->key.since_ms = s->now_ms;
-    s->key.nonce = (struct or_nonce){5, 1};
-    s->key.pending = payload(text);
-    s->taken[s->n_taken] = s->key.nonce;
-    s->takes[s->n_taken++] = (struct or_attempt_record){OR_ATTEMPT_TAKEN, 0, s->key.version};
+    s->ledger.key.state = state;
+    s->ledger.key.version = state == OR_KEY_BOUND ? 1 : 2;
+    s->ledger.key.known = state == OR_KEY_WRITING;
+    s->ledger.key.since_ms = s->ledger.now_ms;
+    s->ledger.key.nonce = (struct or_nonce){5, 1};
+    s->ledger.key.pending = story_payload(text);
+    s->ledger.taken[s->ledger.n_taken] = s->ledger.key.nonce;
+    s->ledger.takes[s->ledger.n_taken++] =
+        (struct or_attempt_record){OR_ATTEMPT_TAKEN, 0, s->ledger.key.version};
 }
 
 /* ---- a new key -------------------------------------------------------------------------- */
@@ -302,10 +235,10 @@ static void created(void **state)
     settles(&s, ONEROW_CREATED, OR_REASON_NONE);
     assert_true(or_span_is(s.command.page, "p1"));
     assert_null(s.command.spare.data);
-    assert_false(s.key.doubtful);
-    assert_null(s.key.pending.text.data);
-    assert_memory_equal(s.key.fingerprint, s.own.fingerprint, OR_FINGERPRINT_LEN);
-    assert_int_equal(s.pages[0].state, OR_PAGE_BOUND);
+    assert_false(s.ledger.key.doubtful);
+    assert_null(s.ledger.key.pending.text.data);
+    assert_memory_equal(s.ledger.key.fingerprint, s.own.fingerprint, OR_FINGERPRINT_LEN);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_BOUND);
 }
 
 static void a_spare_blank_is_used(void **state)
@@ -313,11 +246,11 @@ static void a_spare_blank_is_used(void **state)
     struct story s;
     (void)state;
     set_up(&s);
-    start_with(&s, &s.own, PAGES[2]);
+    start_with(&s, &s.own, story_pages[2]);
     reads(&s);
     probes(&s, 0);
     swaps(&s, OR_KEY_BOUND);
-    assert_true(or_span_is(s.key.page, "p3"));
+    assert_true(or_span_is(s.ledger.key.page, "p3"));
 }
 
 static void a_failed_look_up_creates_nothing(void **state)
@@ -402,19 +335,19 @@ static void a_given_up_page_may_still_be_written(void **state)
     struct story s;
     (void)state;
     set_up(&s);
-    s.key = (struct or_key_record){.revision = 9,
-                                   .state = OR_KEY_ABSENT,
-                                   .generation = 3,
-                                   .doubtful = true,
-                                   .since_ms = s.now_ms};
+    s.ledger.key = (struct or_key_record){.revision = 9,
+                                          .state = OR_KEY_ABSENT,
+                                          .generation = 3,
+                                          .doubtful = true,
+                                          .since_ms = s.ledger.now_ms};
     start(&s);
     reads(&s);
     waits_until(&s, 100000 + P + T + R);
     probes(&s, 0);
     creates(&s, 0);
     swaps(&s, OR_KEY_BOUND);
-    assert_int_equal(s.key.generation, 3);
-    assert_false(s.key.doubtful);
+    assert_int_equal(s.ledger.key.generation, 3);
+    assert_false(s.ledger.key.doubtful);
 }
 
 /* ---- the claim's reply is lost -------------------------------------------------------------- */
@@ -448,16 +381,16 @@ static void bind_reply_lost_and_late(void **state)
     probes(&s, 0);
     creates(&s, 0);
     swap_reply_is_lost(&s);
-    s.now_ms += P;
+    s.ledger.now_ms += P;
     waits(&s);
     reads(&s);
     swaps(&s, OR_KEY_BOUND); /* MARK: the first write is late */
-    assert_true(s.key.doubtful);
-    assert_true(s.key.since_ms == s.now_ms);
+    assert_true(s.ledger.key.doubtful);
+    assert_true(s.ledger.key.since_ms == s.ledger.now_ms);
     publishes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
-    assert_true(s.key.doubtful);
-    assert_true(or_span_is(s.key.pending.text, "mine")); /* kept for the healer */
+    assert_true(s.ledger.key.doubtful);
+    assert_true(or_span_is(s.ledger.key.pending.text, "mine")); /* kept for the healer */
     settles(&s, ONEROW_CREATED, OR_REASON_NONE);
 }
 
@@ -471,10 +404,10 @@ static void bind_reply_lost_and_a_helper_publishes(void **state)
     probes(&s, 0);
     creates(&s, 0);
     swap_reply_is_lost(&s);
-    s.key.state = OR_KEY_DONE;
-    s.key.known = true;
-    memcpy(s.key.fingerprint, s.own.fingerprint, OR_FINGERPRINT_LEN);
-    s.key.revision += 2;
+    s.ledger.key.state = OR_KEY_DONE;
+    s.ledger.key.known = true;
+    memcpy(s.ledger.key.fingerprint, s.own.fingerprint, OR_FINGERPRINT_LEN);
+    s.ledger.key.revision += 2;
     waits(&s);
     reads(&s);
     settles(&s, ONEROW_CREATED, OR_REASON_NONE); /* the nonce was BIND's */
@@ -518,7 +451,7 @@ static void bind_lost_and_somebody_else_binds(void **state)
     expect(&s, OR_DO_SWAP);
     assert_int_equal(s.command.swap->becomes.state, OR_KEY_WRITING);
     swaps(&s, OR_KEY_WRITING);
-    assert_int_equal(s.key.version, 2);
+    assert_int_equal(s.ledger.key.version, 2);
     writes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
     settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
@@ -530,7 +463,7 @@ static void a_condemned_blank_is_not_bound(void **state)
     struct story s;
     (void)state;
     set_up(&s);
-    s.pages[0] = (struct or_page_record){.revision = 1, .state = OR_PAGE_CONDEMNED};
+    s.ledger.pages[0] = (struct or_page_record){.revision = 1, .state = OR_PAGE_CONDEMNED};
     start(&s);
     reads(&s);
     probes(&s, 0);
@@ -540,7 +473,7 @@ static void a_condemned_blank_is_not_bound(void **state)
     probes(&s, 0);
     creates(&s, 1); /* another one */
     swaps(&s, OR_KEY_BOUND);
-    assert_true(or_span_is(s.key.page, "p2"));
+    assert_true(or_span_is(s.ledger.key.page, "p2"));
 }
 
 /* ---- publishing -------------------------------------------------------------------------------
@@ -559,10 +492,10 @@ static void a_second_write_leaves_a_trace(void **state)
         waits(&s);
         reads(&s);
         swaps(&s, OR_KEY_BOUND);
-        assert_true(s.key.doubtful);
+        assert_true(s.ledger.key.doubtful);
         publishes(&s, OR_ANSWER_OK);
         swaps(&s, OR_KEY_DONE);
-        assert_true(s.key.doubtful);
+        assert_true(s.ledger.key.doubtful);
         settles(&s, ONEROW_CREATED, OR_REASON_NONE);
     }
 }
@@ -573,13 +506,13 @@ static void a_helper_was_faster_to_trace(void **state)
     (void)state;
     set_up(&s);
     up_to_bound(&s);
-    s.key.revision++;
-    s.key.doubtful = true;
+    s.ledger.key.revision++;
+    s.ledger.key.doubtful = true;
     publishes(&s, OR_ANSWER_OK);
     swap_is_refused(&s);
     reads(&s);
     swaps(&s, OR_KEY_DONE); /* what was written need not be written again */
-    assert_true(s.key.doubtful);
+    assert_true(s.ledger.key.doubtful);
     settles(&s, ONEROW_CREATED, OR_REASON_NONE);
 }
 
@@ -591,7 +524,7 @@ static void not_found_proves_nothing(void **state)
     up_to_bound(&s);
     publishes(&s, OR_ANSWER_NOT_FOUND);
     settles(&s, ONEROW_IN_DOUBT, OR_REASON_GONE);
-    assert_int_equal(s.key.state, OR_KEY_BOUND);
+    assert_int_equal(s.ledger.key.state, OR_KEY_BOUND);
 }
 
 static void the_own_payload_is_refused(void **state)
@@ -602,7 +535,7 @@ static void the_own_payload_is_refused(void **state)
     up_to_bound(&s);
     publishes(&s, OR_ANSWER_REFUSED);
     settles(&s, ONEROW_REFUSED, OR_REASON_REFUSED);
-    assert_int_equal(s.key.state, OR_KEY_BOUND); /* for somebody with another payload */
+    assert_int_equal(s.ledger.key.state, OR_KEY_BOUND); /* for somebody with another payload */
 }
 
 static void giving_up_in_doubt(void **state)
@@ -635,13 +568,13 @@ static void helps_with_their_payload(void **state)
     reads(&s);
     waits_until(&s, 100000 + P + T);
     swaps(&s, OR_KEY_BOUND);
-    assert_true(s.key.doubtful);
+    assert_true(s.ledger.key.doubtful);
     assert_true(or_span_is(s.command.payload->text, "theirs"));
     publishes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
-    waits_until(&s, s.key.since_ms + P + T + R); /* the own version is the next one */
+    waits_until(&s, s.ledger.key.since_ms + P + T + R); /* the own version is the next one */
     swaps(&s, OR_KEY_WRITING);
-    assert_false(s.key.doubtful);
+    assert_false(s.ledger.key.doubtful);
     assert_true(or_span_is(s.command.payload->text, "mine"));
     writes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
@@ -654,7 +587,7 @@ static void helps_without_a_record(void **state)
     (void)state;
     set_up(&s);
     is_pending(&s, OR_KEY_WRITING, "theirs");
-    s.key.since_ms = 1000;
+    s.ledger.key.since_ms = 1000;
     start_with(&s, NULL, (struct onerow_span){0});
     reads(&s);
     swaps(&s, OR_KEY_WRITING);
@@ -673,15 +606,15 @@ static void their_refused_payload_is_set_aside(void **state)
     (void)state;
     set_up(&s);
     is_pending(&s, OR_KEY_BOUND, "theirs");
-    s.key.since_ms = 1000;
+    s.ledger.key.since_ms = 1000;
     start(&s);
     reads(&s);
     swaps(&s, OR_KEY_BOUND);
     publishes(&s, OR_ANSWER_REFUSED);
     swaps(&s, OR_KEY_BOUND);
-    assert_true(or_span_is(s.key.pending.text, "mine"));
-    assert_true(s.key.doubtful);
-    assert_int_equal(s.takes[0].state, OR_ATTEMPT_REFUSED);
+    assert_true(or_span_is(s.ledger.key.pending.text, "mine"));
+    assert_true(s.ledger.key.doubtful);
+    assert_int_equal(s.ledger.takes[0].state, OR_ATTEMPT_REFUSED);
     publishes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
     settles(&s, ONEROW_CREATED, OR_REASON_NONE);
@@ -693,19 +626,19 @@ static void their_refused_version_is_dropped(void **state)
     (void)state;
     set_up(&s);
     is_pending(&s, OR_KEY_WRITING, "theirs");
-    s.key.since_ms = 1000;
+    s.ledger.key.since_ms = 1000;
     uint8_t before[OR_FINGERPRINT_LEN];
-    memcpy(before, s.key.fingerprint, sizeof before);
+    memcpy(before, s.ledger.key.fingerprint, sizeof before);
     start(&s);
     reads(&s);
     swaps(&s, OR_KEY_WRITING);
     writes(&s, OR_ANSWER_REFUSED);
     swaps(&s, OR_KEY_DONE);
-    assert_memory_equal(s.key.fingerprint, before, OR_FINGERPRINT_LEN);
-    assert_int_equal(s.key.version, 2);
-    assert_true(s.key.doubtful);
-    assert_int_equal(s.takes[0].state, OR_ATTEMPT_REFUSED);
-    waits_until(&s, s.key.since_ms + P + T + R);
+    assert_memory_equal(s.ledger.key.fingerprint, before, OR_FINGERPRINT_LEN);
+    assert_int_equal(s.ledger.key.version, 2);
+    assert_true(s.ledger.key.doubtful);
+    assert_int_equal(s.ledger.takes[0].state, OR_ATTEMPT_REFUSED);
+    waits_until(&s, s.ledger.key.since_ms + P + T + R);
     swaps(&s, OR_KEY_WRITING);
 }
 
@@ -716,7 +649,7 @@ static void an_owner_learns_that_it_was_refused(void **state)
     set_up(&s);
     up_to_bound(&s);
     publishes(&s, OR_ANSWER_UNCERTAIN);
-    s.takes[0].state = OR_ATTEMPT_REFUSED; /* a helper's word */
+    s.ledger.takes[0].state = OR_ATTEMPT_REFUSED; /* a helper's word */
     is_done(&s, "theirs");
     waits(&s);
     reads(&s);
@@ -729,7 +662,7 @@ static void nobody_can_help_a_refused_payload_without_one(void **state)
     (void)state;
     set_up(&s);
     is_pending(&s, OR_KEY_BOUND, "theirs");
-    s.key.since_ms = 1000;
+    s.ledger.key.since_ms = 1000;
     start_with(&s, NULL, (struct onerow_span){0});
     reads(&s);
     swaps(&s, OR_KEY_BOUND);
@@ -787,7 +720,7 @@ static void newer(void **state)
     swaps(&s, OR_KEY_WRITING);
     writes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
-    assert_int_equal(*s.key.order.data, 'm');
+    assert_int_equal(*s.ledger.key.order.data, 'm');
     settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
 }
 
@@ -803,8 +736,8 @@ static void the_own_update_is_refused(void **state)
     writes(&s, OR_ANSWER_REFUSED);
     swaps(&s, OR_KEY_DONE);
     settles(&s, ONEROW_REFUSED, OR_REASON_REFUSED);
-    assert_true(s.key.known);
-    assert_int_equal(s.key.fingerprint[0], 't');
+    assert_true(s.ledger.key.known);
+    assert_int_equal(s.ledger.key.fingerprint[0], 't');
 }
 
 static void the_ledger_is_away(void **state)
@@ -829,8 +762,8 @@ static void time_runs_out(void **state)
     set_up(&s);
     is_pending(&s, OR_KEY_BOUND, "theirs");
     start(&s);
-    s.now_ms += 600000;
-    s.key.since_ms = s.now_ms;
+    s.ledger.now_ms += 600000;
+    s.ledger.key.since_ms = s.ledger.now_ms;
     reads(&s);
     settles(&s, ONEROW_REFUSED, OR_REASON_GAVE_UP);
 }
@@ -847,8 +780,8 @@ static void trashed_before_it_was_published(void **state)
     publishes(&s, OR_ANSWER_TRASHED);
     gets(&s, true, false);
     swaps(&s, OR_KEY_ABSENT);
-    assert_int_equal(s.key.generation, 1);
-    assert_int_equal(s.pages[0].state, OR_PAGE_CONDEMNED);
+    assert_int_equal(s.ledger.key.generation, 1);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_CONDEMNED);
     probes(&s, 0);
     creates(&s, 1);
     swaps(&s, OR_KEY_BOUND);
@@ -876,7 +809,7 @@ static void tombstone(void **state)
     up_to_trashed(&s, OR_DELETION_TOMBSTONE);
     swaps(&s, OR_KEY_TOMBSTONE);
     settles(&s, ONEROW_REFUSED, OR_REASON_TOMBSTONE);
-    assert_int_equal(s.pages[0].state, OR_PAGE_BOUND);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_BOUND);
 }
 
 static void recreate(void **state)
@@ -885,7 +818,7 @@ static void recreate(void **state)
     (void)state;
     up_to_trashed(&s, OR_DELETION_RECREATE);
     swaps(&s, OR_KEY_ABSENT);
-    assert_int_equal(s.pages[0].state, OR_PAGE_CONDEMNED);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_CONDEMNED);
     probes(&s, 0);
     creates(&s, 1);
     swaps(&s, OR_KEY_BOUND);
@@ -961,7 +894,7 @@ static void is_tombstone(struct story *s)
 {
     set_up(s);
     is_done(s, "theirs");
-    s->key.state = OR_KEY_TOMBSTONE;
+    s->ledger.key.state = OR_KEY_TOMBSTONE;
 }
 
 static void a_tombstone_stays(void **state)
@@ -988,8 +921,8 @@ static void a_tombstones_page_comes_back(void **state)
     probes(&s, 1);
     reads(&s);
     swaps(&s, OR_KEY_DONE);
-    assert_int_equal(s.key.generation, 0);
-    assert_int_equal(s.key.version, 2);
+    assert_int_equal(s.ledger.key.generation, 0);
+    assert_int_equal(s.ledger.key.version, 2);
     swaps(&s, OR_KEY_WRITING); /* nobody knows what it holds */
     writes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
@@ -1001,16 +934,16 @@ static void another_page_under_a_tombstone(void **state)
     struct story s;
     (void)state;
     is_tombstone(&s);
-    s.key.page = PAGES[1];
-    s.pages[1] = s.pages[0];
-    s.pages[0] = (struct or_page_record){0};
+    s.ledger.key.page = story_pages[1];
+    s.ledger.pages[1] = s.ledger.pages[0];
+    s.ledger.pages[0] = (struct or_page_record){0};
     start(&s);
     reads(&s);
     probes(&s, 1);
     reads(&s);
     swaps(&s, OR_KEY_DONE);
-    assert_int_equal(s.key.generation, 1); /* another page, another generation */
-    assert_true(or_span_is(s.key.page, "p1"));
+    assert_int_equal(s.ledger.key.generation, 1); /* another page, another generation */
+    assert_true(or_span_is(s.ledger.key.page, "p1"));
 }
 
 /* ---- pages that were there
@@ -1029,8 +962,8 @@ static void adopted(void **state)
     reads(&s);
     swaps(&s, OR_KEY_DONE);
     settles(&s, ONEROW_UNCHANGED, OR_REASON_KEPT);
-    assert_int_equal(s.pages[0].state, OR_PAGE_BOUND);
-    assert_false(s.key.known);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_BOUND);
+    assert_false(s.ledger.key.known);
     assert_false(s.command.twins);
 }
 
@@ -1077,7 +1010,7 @@ static void twins_are_told(void **state)
     probes(&s, 3);
     reads(&s);
     swaps(&s, OR_KEY_DONE);
-    assert_true(or_span_is(s.key.page, "p1")); /* the oldest */
+    assert_true(or_span_is(s.ledger.key.page, "p1")); /* the oldest */
     settles(&s, ONEROW_UNCHANGED, OR_REASON_KEPT);
     assert_true(s.command.twins);
 }
@@ -1087,7 +1020,7 @@ static void condemned_pages_do_not_count(void **state)
     struct story s;
     (void)state;
     set_up(&s);
-    s.pages[0] = (struct or_page_record){.revision = 1, .state = OR_PAGE_CONDEMNED};
+    s.ledger.pages[0] = (struct or_page_record){.revision = 1, .state = OR_PAGE_CONDEMNED};
     start(&s);
     reads(&s);
     probes(&s, 1);
@@ -1100,7 +1033,7 @@ static void a_page_of_another_key(void **state)
     struct story s;
     (void)state;
     set_up(&s);
-    s.pages[0] = (struct or_page_record){1, OR_PAGE_BOUND, 0, OR_SPAN("other"), 0};
+    s.ledger.pages[0] = (struct or_page_record){1, OR_PAGE_BOUND, 0, OR_SPAN("other"), 0};
     start(&s);
     reads(&s);
     probes(&s, 1);
@@ -1131,7 +1064,7 @@ static void adopting_is_refused(void **state)
     reads(&s);
     probes(&s, 1);
     reads(&s);
-    s.pages[0] = (struct or_page_record){1, OR_PAGE_CONDEMNED, 0, {0}, 0};
+    s.ledger.pages[0] = (struct or_page_record){1, OR_PAGE_CONDEMNED, 0, {0}, 0};
     swap_is_refused(&s);
     reads(&s);
     expect(&s, OR_DO_PROBE);
@@ -1225,8 +1158,8 @@ static void up_to_intent(struct story *s)
 static void keyed(struct story *s, enum or_answer answer, size_t page)
 {
     expect(s, OR_DO_CREATE_KEYED);
-    assert_true(s->command.deadline_ms >= s->now_ms + T);
-    s->event.page = PAGES[page];
+    assert_true(s->command.deadline_ms >= s->ledger.now_ms + T);
+    s->event.page = story_pages[page];
     step(s, answer);
 }
 
@@ -1240,7 +1173,7 @@ static void direct_created(void **state)
     keyed(&s, OR_ANSWER_OK, 0);
     swaps(&s, OR_KEY_DONE);
     settles(&s, ONEROW_CREATED, OR_REASON_NONE);
-    assert_true(s.key.known);
+    assert_true(s.ledger.key.known);
 }
 
 static void direct_lost_answer(void **state)
@@ -1248,7 +1181,7 @@ static void direct_lost_answer(void **state)
     struct story s;
     (void)state;
     up_to_intent(&s);
-    uint64_t since = s.key.since_ms;
+    uint64_t since = s.ledger.key.since_ms;
     keyed(&s, OR_ANSWER_UNCERTAIN, 0);
     waits(&s);
     reads(&s);
@@ -1267,7 +1200,7 @@ static void direct_lost_request(void **state)
     struct story s;
     (void)state;
     up_to_intent(&s);
-    uint64_t since = s.key.since_ms;
+    uint64_t since = s.ledger.key.since_ms;
     keyed(&s, OR_ANSWER_UNCERTAIN, 0);
     waits(&s);
     reads(&s);
@@ -1285,15 +1218,18 @@ static void direct_somebody_elses_intent(void **state)
     (void)state;
     set_up(&s);
     s.options.protocol = OR_PROTOCOL_DIRECT;
-    s.key = (struct or_key_record){
-        .revision = 3, .state = OR_KEY_INTENT, .version = 1, .since_ms = s.now_ms, .nonce = {9, 1}};
-    s.key.pending = payload("theirs");
+    s.ledger.key = (struct or_key_record){.revision = 3,
+                                          .state = OR_KEY_INTENT,
+                                          .version = 1,
+                                          .since_ms = s.ledger.now_ms,
+                                          .nonce = {9, 1}};
+    s.ledger.key.pending = story_payload("theirs");
     start(&s);
     reads(&s);
     waits_until(&s, 100000 + SEEN);
     probes(&s, 0);
     swaps(&s, OR_KEY_INTENT);
-    assert_int_equal(s.key.nonce.number, 77);
+    assert_int_equal(s.ledger.key.nonce.number, 77);
     start_with(&s, NULL, (struct onerow_span){0});
     reads(&s);
     settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
@@ -1318,11 +1254,12 @@ static void direct_over_the_limit(void **state)
     waits(&s);
     reads(&s);
     keyed(&s, OR_ANSWER_RATE, 0);
-    s.now_ms += 5000; /* too late for this intent: another one, and nobody else can have sent */
+    s.ledger.now_ms +=
+        5000; /* too late for this intent: another one, and nobody else can have sent */
     waits(&s);
     reads(&s);
     swaps(&s, OR_KEY_INTENT);
-    assert_true(s.key.since_ms == s.now_ms);
+    assert_true(s.ledger.key.since_ms == s.ledger.now_ms);
     keyed(&s, OR_ANSWER_OK, 0);
     swaps(&s, OR_KEY_DONE);
     settles(&s, ONEROW_CREATED, OR_REASON_NONE);
@@ -1334,7 +1271,7 @@ static void direct_taken_over(void **state)
     (void)state;
     up_to_intent(&s);
     is_done(&s, "mine"); /* its holder slept for too long */
-    s.key.generation = 1;
+    s.ledger.key.generation = 1;
     keyed(&s, OR_ANSWER_OK, 1);
     swap_is_refused(&s);
     reads(&s);
@@ -1372,10 +1309,10 @@ static void direct_gives_up_in_doubt(void **state)
     (void)state;
     up_to_intent(&s);
     keyed(&s, OR_ANSWER_UNCERTAIN, 0);
-    s.now_ms += 700000;
+    s.ledger.now_ms += 700000;
     step(&s, OR_ANSWER_OK);
     expect(&s, OR_DO_READ);
-    s.key.since_ms = s.now_ms;
+    s.ledger.key.since_ms = s.ledger.now_ms;
     reads(&s);
     settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
 }
