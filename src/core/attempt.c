@@ -424,6 +424,9 @@ static void after_swap(struct or_attempt *attempt, const struct or_event *event,
         after_swapped(attempt, event, command, state);
     } else if (event->answer == OR_ANSWER_REFUSED) { /* somebody else was faster: look again */
         attempt->bind_refused = state == OR_ATTEMPT_BINDING;
+        if (state == OR_ATTEMPT_FINISHING) { /* direct: the made page is another key's by now */
+            attempt->made = (struct onerow_span){0};
+        }
         or_attempt_read(attempt, command);
     } else {
         or_attempt_again(attempt, event, command, OR_RETRY_BUSY);
