@@ -27,15 +27,16 @@ static bool must_not_be_there(const struct sim_record *record)
     return record->outcome == ONEROW_REFUSED && told && !record->crashed;
 }
 
-static void check_rejected(struct sim_world *world)
+static void check_rejected(struct sim_world *world, unsigned key)
 {
-    for (unsigned i = 0; i < world->n_pages; i++) {
-        const struct sim_page *page = &world->pages[i];
-        bool of_record = page->value > SIM_VALUE_NONE && page->value < SIM_VALUE_PERSON;
-        if (of_record && page->key != SIM_KEY_NONE &&
-            must_not_be_there(&world->records[page->value - 1])) {
-            sim_violate(world, SIM_VIOLATION_FALSE_OUTCOME);
-        }
+    const struct or_key_record *record = &world->ledger.keys[key];
+    if (record->state != OR_KEY_DONE) {
+        return; /* it may be on a page that was given up since */
+    }
+    unsigned value = world->pages[sim_page_of(record->page)].value;
+    bool of_record = value > SIM_VALUE_NONE && value < SIM_VALUE_PERSON;
+    if (of_record && must_not_be_there(&world->records[value - 1])) {
+        sim_violate(world, SIM_VIOLATION_FALSE_OUTCOME);
     }
 }
 
@@ -146,10 +147,10 @@ void sim_oracle_end(struct sim_world *world)
             check_one(world, key);
             check_ledger(world, key);
             check_values(world, key);
+            check_rejected(world, key);
         }
     }
     if (world->core) {
-        check_rejected(world);
         check_no_blank(world);
     }
 }
