@@ -290,11 +290,10 @@ static void decide_done(struct or_attempt *attempt, const struct or_event *event
     if (attempt->claimed && attempt->taken_version) {
         or_attempt_settle(attempt, command,
                           attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED, OR_REASON_NONE);
-    } else if (!attempt->own) {
-        or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_NONE);
-    } else if (attempt->options.verify_read && attempt->seen_revision != attempt->key.revision) {
+    } else if (attempt->own && attempt->options.verify_read &&
+               attempt->seen_revision != attempt->key.revision) {
         or_attempt_look(attempt, command);
-    } else if (is_equal(attempt)) {
+    } else if (!attempt->own || is_equal(attempt)) {
         or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_NONE);
     } else if (attempt->options.policy == ONEROW_POLICY_KEEP) {
         or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_KEPT);

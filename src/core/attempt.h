@@ -159,34 +159,27 @@ struct or_attempt {
     struct onerow_span name;      /* the key's canonical form; borrowed */
     const struct or_payload *own; /* borrowed; NULL: only helps what is pending */
     uint64_t number;              /* of its nonces */
-    enum or_attempt_state state;
     struct or_retry retry;
+    enum or_attempt_state state;
 
+    uint32_t step;            /* of the last nonce */
     struct or_key_record key; /* as last read, or as the own swap left it */
     uint64_t ledger_ms;       /* when that was */
     struct or_swap swap;
 
     /* The own claim: a swap that makes the own payload the pending one. */
-    uint32_t step;         /* of the last nonce */
-    struct or_nonce claim; /* the claim's */
-    bool claimed;          /* that swap was sent, and is not known to be void */
-    uint64_t basis;        /* the revision that it expects: it can only ever happen there */
+    struct or_nonce claim;
+    uint64_t basis; /* the revision that it expects: it can only ever happen there */
     uint64_t
-        taken_version;  /* it happened, as this version of the current generation; 0: not known */
-    bool makes_the_row; /* a BIND or INTENT: its success is "created" */
-    bool bind_refused;  /* the last BIND was */
+        taken_version; /* it happened, as this version of the current generation; 0: not known */
 
     /* The pending payload's writes. */
     uint64_t stamped_ms; /* local time before the last own swap that stamped `since` was sent */
-    bool traced;         /* since then no write was sent */
     uint64_t
-        traced_revision; /* of the key's record after it: the pending write is this one's to do */
-    bool create_sent;    /* direct: CREATE_KEYED of the current claim was sent */
-    bool may_exist;      /* direct: a page may have been made that nobody accounts for */
-    struct or_nonce written; /* the pending nonce whose write was answered with OK */
+        traced_revision; /* the key's after the own trace: the pending write is this one's to do */
     uint64_t
         seen_revision; /* verify: read: the revision at which the page was looked at; 0: none */
-    bool seen_equal;   /* it held the own payload then */
+    struct or_nonce written; /* the pending nonce whose write was answered with OK */
 
     /* Pages. */
     struct onerow_span blank; /* made, and bound to nothing that is known of */
@@ -194,10 +187,18 @@ struct or_attempt {
     struct or_probe_page candidates[OR_ATTEMPT_PAGES];
     struct onerow_span found[OR_ATTEMPT_PAGES]; /* their ids */
     size_t n_found;
-    uint64_t probed_revision; /* of the key's record when the probe was sent */
-    size_t winner;            /* index into candidates */
+    size_t winner; /* index into candidates */
     struct or_page_record winner_record;
-    bool twins;
+    uint64_t probed_revision; /* of the key's record when the probe was sent */
+
+    bool claimed;       /* the claim was sent, and is not known to be void */
+    bool makes_the_row; /* it is a BIND or INTENT: its success is "created" */
+    bool bind_refused;  /* the last BIND was */
+    bool traced;        /* since `stamped_ms` no write was sent */
+    bool create_sent;   /* direct: CREATE_KEYED of the current claim was */
+    bool may_exist;     /* direct: a page may have been made that nobody accounts for */
+    bool seen_equal;    /* the page held the own payload at seen_revision */
+    bool twins;         /* several pages carry the key */
 };
 
 /* Prepares an attempt for the key with this canonical form. `own` is what is to be written, or NULL

@@ -237,6 +237,18 @@ static bool is_pending(const struct or_heal *heal)
            (key->state == OR_KEY_INTENT && heal->ledger_ms < over);
 }
 
+static void see_to_values(struct or_heal *heal, struct or_command *command)
+{
+    uint64_t arrived = or_time_add(heal->key.since_ms, or_bounds_arrived(&heal->bounds));
+    bool doubtful = heal->key.state == OR_KEY_DONE && heal->key.doubtful;
+    if (doubtful && heal->ledger_ms >= arrived) {
+        look(heal, command);
+        return;
+    }
+    heal->doubtful = doubtful;
+    settle(heal, command);
+}
+
 static void after_read(struct or_heal *heal, const struct or_event *event,
                        struct or_command *command)
 {
@@ -249,20 +261,10 @@ static void after_read(struct or_heal *heal, const struct or_event *event,
     heal->pending = is_pending(heal);
     struct or_choice choice =
         or_pages_choose(&heal->key, heal->name, heal->candidates, event->records, heal->n_found);
-    if (heal->pending) {
-        settle(heal, command);
-    } else if (heal->key.state != OR_KEY_DONE && choice.found) {
+    if (!heal->pending && heal->key.state != OR_KEY_DONE && choice.found) {
         adopt(heal, event->records, &choice, command);
-    } else if (see_to_losers(heal, event->records, command)) {
-        return;
-    } else if (heal->key.state != OR_KEY_DONE || !heal->key.doubtful) {
-        settle(heal, command);
-    } else if (heal->ledger_ms <
-               or_time_add(heal->key.since_ms, or_bounds_arrived(&heal->bounds))) {
-        heal->doubtful = true;
-        settle(heal, command);
-    } else {
-        look(heal, command);
+    } else if (heal->pending || !see_to_losers(heal, event->records, command)) {
+        see_to_values(heal, command);
     }
 }
 

@@ -6,9 +6,9 @@
  *   page     to which key a page was given, or that it was given up
  *   attempt  that the step with this nonce was taken, and whether it was refused since
  *
- * A *generation* is one page's time under a key: it rises when the key gives its page, or an intent,
- * up. A *version* is one write within it. Everything changes by or_swap, a compare-and-set over all
- * records that it names.
+ * A *generation* is one page's time under a key: it rises when the key gives its page, or an
+ * intent, up. A *version* is one write within it. Everything changes by or_swap, a compare-and-set
+ * over all records that it names.
  */
 #ifndef OR_CORE_LEDGER_H
 #define OR_CORE_LEDGER_H

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A store counts in windows of its own, whose beginnings nobody knows. So each window slides: a
+ * request is granted iff the one COUNT grants before it is at least SPAN ago. Then no interval of
+ * SPAN, wherever it begins, holds more than COUNT; and a burst of COUNT is still granted at once.
+ * (A counter that begins anew every SPAN lets twice as many pass around its border.)
+ *
+ * For that the last COUNT grants are remembered, in one ring for all windows.
+ */
+#include "core/window.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/bounds.h"
+
+/* ---- "COUNT/SPAN" ---------------------------------------------------------------------------- */
+
+/* Digits; 0 when there are none or too many. */
+static uint64_t take_number(struct onerow_span *text)
+{
+    uint64_t number = 0;
+    while (text->len && *text->data >= '0' && *text->data <= '9') {
+        number = number > OR_WINDOW_SPAN_MAX ? number : 10 * number + (uint64_t)(*text->data - '0');
+        text->data++;
+        text->len--;
+    }
+    return number > OR_WINDOW_SPAN_MAX ? 0 : number;
+}
+
+/* Milliseconds in a unit; 0: no such unit. */
+static uint64_t unit_ms(struct onerow_span unit)
+{
+    static const struct {
+        const char *name;
+        uint64_t ms;
+    } UNITS[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++) {
+        if (strlen(UNITS[i].name) == unit.len && memcmp(UNITS[i].name, unit.data, unit.len) == 0) {
+            return UNITS[i].ms;
+        }
+    }
+    return 0;
+}
+
+static bool fail(const char **reason, const char *why)
+{
+    *reason = why;
+    return false;
+}
+
+bool or_window_parse(struct onerow_span text, struct or_window *window, const char **reason)
+{
+    uint64_t count = take_number(&text);
+    if (count == 0 || count > OR_WINDOW_COUNT_MAX) {
+        return fail(reason, "COUNT must be a number from 1 to 4096");
+    }
+    if (text.len == 0 || *text.data != '/') {
+        return fail(reason, "it must be COUNT/SPAN, as in 180/60s");
+    }
+    text.data++;
+    text.len--;
+    uint64_t span = take_number(&text);
+    uint64_t unit = unit_ms(text);
+    if (unit == 0) {
+        return fail(reason, "SPAN's unit must be ms, s, m or h");
+    }
+    if (span == 0 || span > OR_WINDOW_SPAN_MAX / unit) {
+        return fail(reason, "SPAN must be longer than nothing and not longer than a day");
+    }
+    *window = (struct or_window){.count = (uint32_t)count, .span_ms = span * unit};
+    return true;
+}
+
+/* ---- the budget ---------------------------------------------------------------------------------
+ */
+
+void or_windows_init(struct or_windows *windows, const struct or_window *list, unsigned n)
+{
+    assert(n <= OR_WINDOWS_MAX);
+    memset(windows, 0, sizeof *windows);
+    for (unsigned i = 0; i < n; i++) {
+        assert(list[i].count > 0 && list[i].count <= OR_WINDOW_COUNT_MAX);
+        windows->windows[i] = list[i];
+    }
+    windows->n = n;
+}
+
+/* When the grant was made that is `back` grants ago; 1: the last one. */
+static uint64_t grant(const struct or_windows *windows, uint32_t back)
+{
+    return windows->sent_ms[(windows->next + OR_WINDOW_LOG - back) % OR_WINDOW_LOG];
+}
+
+bool or_windows_take(struct or_windows *windows, uint64_t now_ms, uint64_t *until_ms)
+{
+    uint64_t now = now_ms > windows->now_ms ? now_ms : windows->now_ms;
+    uint64_t until = windows->blocked_until_ms;
+    windows->now_ms = now;
+    for (unsigned i = 0; i < windows->n; i++) {
+        const struct or_window *window = &windows->windows[i];
+        if (windows->held >= window->count) {
+            uint64_t free_ms = or_time_add(grant(windows, window->count), window->span_ms);
+            until = free_ms > until ? free_ms : until;
+        }
+    }
+    *until_ms = until;
+    if (now < until) {
+        return false;
+    }
+    windows->sent_ms[windows->next] = now;
+    windows->next = (windows->next + 1) % OR_WINDOW_LOG;
+    windows->held += windows->held < OR_WINDOW_LOG;
+    return true;
+}
+
+void or_windows_give_back(struct or_windows *windows)
+{
+    if (windows->held) {
+        windows->next = (windows->next + OR_WINDOW_LOG - 1) % OR_WINDOW_LOG;
+        windows->held--;
+    }
+}
+
+void or_windows_block(struct or_windows *windows, uint64_t until_ms)
+{
+    if (until_ms > windows->blocked_until_ms) {
+        windows->blocked_until_ms = until_ms;
+    }
+}
