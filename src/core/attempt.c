@@ -375,11 +375,10 @@ void or_attempt_claim(struct or_attempt *attempt, const struct or_event *event, 
 static void apply(struct or_attempt *attempt, const struct or_event *event)
 {
     const struct or_swap *swap = &attempt->swap;
+    uint64_t since_ms = swap->stamp ? event->ledger_ms : attempt->key.since_ms;
     attempt->key = swap->becomes;
     attempt->key.revision = swap->revision + 1;
-    if (swap->stamp) {
-        attempt->key.since_ms = event->ledger_ms;
-    }
+    attempt->key.since_ms = since_ms;
     attempt->ledger_ms = event->ledger_ms;
     if (swap->taken.number) {
         attempt->taken_version = swap->becomes.version;
