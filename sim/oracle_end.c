@@ -30,8 +30,9 @@ static bool must_not_be_there(const struct sim_record *record)
 static void check_rejected(struct sim_world *world, unsigned key)
 {
     const struct or_key_record *record = &world->ledger.keys[key];
-    if (record->state != OR_KEY_DONE) {
-        return; /* it may be on a page that was given up since */
+    bool beyond = world->config->protocol == SIM_DIRECT && !world->bounded;
+    if (record->state != OR_KEY_DONE || beyond) {
+        return; /* it may be on a page that was given up since, or made by a create that was late */
     }
     unsigned value = world->pages[sim_page_of(record->page)].value;
     bool of_record = value > SIM_VALUE_NONE && value < SIM_VALUE_PERSON;
@@ -43,22 +44,32 @@ static void check_rejected(struct sim_world *world, unsigned key)
 /* ---- pages -------------------------------------------------------------------------------------
  */
 
+/* BOUND to a payload that the store refuses: only another record of that key can go on from there,
+ * so neither the resolver nor the healer can. */
+static bool is_stuck(const struct sim_world *world, const struct or_key_record *record)
+{
+    return record->state == OR_KEY_BOUND &&
+           world->records[sim_value_of(&record->pending) - 1].refused;
+}
+
 /* Pages with the key that no other key has a right to. */
 static void check_one(struct sim_world *world, unsigned key)
 {
+    const struct or_key_record *record = &world->ledger.keys[key];
     unsigned n = 0;
+    if (is_stuck(world, record)) {
+        return; /* the page that it is to be is still a blank; people may have made others */
+    }
     for (unsigned i = 0; i < world->n_pages; i++) {
         const struct sim_page *page = &world->pages[i];
-        const struct sim_ledger_page *record = &world->ledger.pages[i];
-        bool others = record->state == OR_PAGE_BOUND && record->key != key;
+        const struct sim_ledger_page *of = &world->ledger.pages[i];
+        bool others = of->state == OR_PAGE_BOUND && of->key != key;
         n += page->key == key && !page->trashed && !others;
     }
-    const struct or_key_record *record = &world->ledger.keys[key];
     if (n > 1) {
         sim_violate(world, SIM_VIOLATION_TWO_PAGES);
     }
-    if (n && (record->state == OR_KEY_NONE || record->state == OR_KEY_ABSENT ||
-              record->state == OR_KEY_INTENT)) {
+    if (n && record->state != OR_KEY_DONE && record->state != OR_KEY_TOMBSTONE) {
         sim_violate(world, SIM_VIOLATION_DISAGREE);
     }
 }
@@ -112,6 +123,25 @@ static void check_ledger(struct sim_world *world, unsigned key)
 /* ---- values ------------------------------------------------------------------------------------
  */
 
+/* Whether the store accepted a payload of the key after it had refused it for good. What was
+ * dropped may then be on the page all the same, and nobody knows its order value. */
+static bool was_fickle(const struct sim_world *world, unsigned key)
+{
+    bool fickle = false;
+    for (unsigned i = 0; i < world->n_records; i++) {
+        fickle |= world->records[i].key == key && world->records[i].accepted_now;
+    }
+    return fickle;
+}
+
+static bool is_newest(const struct sim_world *world, unsigned key, unsigned at)
+{
+    const struct sim_key_facts *facts = &world->facts[key];
+    bool applies = world->options.policy == ONEROW_POLICY_NEWEST && facts->acked_page == at + 1 &&
+                   !was_fickle(world, key);
+    return !applies || sim_value_order(world, world->pages[at].value) >= facts->highest;
+}
+
 static void check_values(struct sim_world *world, unsigned key)
 {
     const struct or_key_record *record = &world->ledger.keys[key];
@@ -119,19 +149,19 @@ static void check_values(struct sim_world *world, unsigned key)
     if (!world->bounded || record->state != OR_KEY_DONE) {
         return;
     }
-    const struct sim_page *page = &world->pages[sim_page_of(record->page)];
+    unsigned at = sim_page_of(record->page);
+    const struct sim_page *page = &world->pages[at];
     if (page->trashed || page->hand_edited || page->hand_renamed || page->hand_made) {
         return;
     }
     unsigned holds = sim_value_content(world, page->value);
-    bool right = !record->known || (facts->held && holds == record->fingerprint[0] &&
-                                    holds == sim_value_content(world, facts->held));
+    bool right = is_newest(world, key, at);
+    if (record->known) {
+        right &= facts->held && holds == record->fingerprint[0] &&
+                 holds == sim_value_content(world, facts->held);
+    }
     if (record->known && world->options.policy == ONEROW_POLICY_KEEP && facts->first_held) {
         right &= holds == sim_value_content(world, facts->first_held);
-    }
-    if (world->options.policy == ONEROW_POLICY_NEWEST && facts->acked_page &&
-        page == &world->pages[facts->acked_page - 1]) {
-        right &= sim_value_order(world, page->value) >= facts->highest;
     }
     if (!right) {
         sim_violate(world, SIM_VIOLATION_VALUES);

@@ -76,7 +76,7 @@
     X(HEAL_MOVED, "the healer moves a twin's key out", SIM_IN_CORE)                                \
     X(HEAL_ADOPTED, "the healer adopts a page", SIM_IN_CORE)                                       \
     X(HEAL_CLEARED, "the healer finds a doubtful page as it should be", SIM_IN_CORE)               \
-    X(HEAL_REOPENED, "the healer writes a version once more", SIM_IN_CORE)                         \
+    X(HEAL_REOPENED, "the healer writes a version once more", SIM_IN_GUARDED)                      \
     X(LEASE_TAKEN_OVER, "a lease is taken over after its time", SIM_IN_LEASES)
 
 enum sim_place {

@@ -190,10 +190,12 @@ static bool writes(enum or_do what)
            what == OR_DO_MOVE_KEY;
 }
 
-/* Half of P was checked by the core, except for a create under an intent, whose deadline is. */
-static uint64_t longest_pause(const struct sim_world *world, enum or_do what)
+/* P is for pauses after the last check. Half of it was checked by the core, except for a create
+ * under an intent, whose deadline is. */
+static uint64_t longest_pause(const struct sim_world *world, enum or_do what,
+                              enum sim_event_kind then)
 {
-    if (!world->bounded || !writes(what)) {
+    if (!world->bounded || !writes(what) || then == SIM_EVENT_CHECK) {
         return (world->size & 7U ? 2U : 20U) * sim_bounds.lease * SIM_MS;
     }
     uint64_t most = sim_bounds.pause * SIM_MS;
@@ -207,7 +209,8 @@ static bool pauses(struct sim_world *world, unsigned i, enum sim_event_kind then
     if (!sim_inject(world, &worker->rng, SIM_PAUSE, SIM_LANE_WORKER, i)) {
         return false;
     }
-    uint64_t length = sim_scale(world->size, longest_pause(world, worker->command.what) / 1024U);
+    uint64_t most = longest_pause(world, worker->command.what, then);
+    uint64_t length = sim_scale(world->size, most / 1024U);
     sim_say(world, SIM_LANE_WORKER, i, "paused for %u s", (unsigned)(length * 1024U / SIM_SECOND));
     worker->epoch++;
     sim_worker_plan(world, i, then, length * 1024U);
