@@ -375,11 +375,10 @@ void or_attempt_claim(struct or_attempt *attempt, const struct or_event *event, 
 static void apply(struct or_attempt *attempt, const struct or_event *event)
 {
     const struct or_swap *swap = &attempt->swap;
+    uint64_t since_ms = swap->stamp ? event->ledger_ms : attempt->key.since_ms;
     attempt->key = swap->becomes;
     attempt->key.revision = swap->revision + 1;
-    if (swap->stamp) {
-        attempt->key.since_ms = event->ledger_ms;
-    }
+    attempt->key.since_ms = since_ms;
     attempt->ledger_ms = event->ledger_ms;
     if (swap->taken.number) {
         attempt->taken_version = swap->becomes.version;
@@ -423,6 +422,9 @@ static void after_swap(struct or_attempt *attempt, const struct or_event *event,
         after_swapped(attempt, event, command, state);
     } else if (event->answer == OR_ANSWER_REFUSED) { /* somebody else was faster: look again */
         attempt->bind_refused = state == OR_ATTEMPT_BINDING;
+        if (state == OR_ATTEMPT_FINISHING) { /* direct: the made page is another key's by now */
+            attempt->made = (struct onerow_span){0};
+        }
         or_attempt_read(attempt, command);
     } else {
         or_attempt_again(attempt, event, command, OR_RETRY_BUSY);

@@ -152,9 +152,10 @@ static void claim_intent(struct or_attempt *attempt, const struct or_event *even
                          struct or_command *command)
 {
     const struct or_key_record was = attempt->key;
+    bool given_up = was.state == OR_KEY_INTENT; /* its holder's page must not be this one's */
     struct or_swap *swap = or_attempt_new_swap(attempt, OR_KEY_INTENT);
-    swap->becomes =
-        (struct or_key_record){.state = OR_KEY_INTENT, .generation = was.generation, .version = 1};
+    swap->becomes = (struct or_key_record){
+        .state = OR_KEY_INTENT, .generation = was.generation + given_up, .version = 1};
     or_attempt_claim(attempt, event, true);
     or_attempt_send_swap(attempt, command, OR_ATTEMPT_CLAIMING);
 }

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What must hold at every event and at every acknowledgement. Pages that people made, and those
+ * that they took out of the trash, are counted apart; what people did to a page is no fault of
+ * onerow's.
+ *
+ * direct promises one page at every instant only within its bounds; beyond them, one at rest.
+ */
+#include "sim/parts.h"
+
+/* ---- pages -------------------------------------------------------------------------------------
+ */
+
+static bool counts(const struct sim_page *page, unsigned key)
+{
+    return page->key == key && !page->trashed && page->key_by_onerow && !page->hand_untrashed;
+}
+
+void sim_oracle_page(struct sim_world *world, const struct sim_page *page)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < world->n_pages; i++) {
+        n += counts(&world->pages[i], page->key);
+    }
+    if (n > 1 && (world->config->protocol != SIM_DIRECT || world->bounded)) {
+        sim_violate(world, SIM_VIOLATION_TWO_PAGES);
+    }
+}
+
+void sim_oracle_taken_away(struct sim_world *world, const struct sim_page *page)
+{
+    if (page->acked_key && page->acked_key == page->key && !page->hand_trashed &&
+        !page->hand_renamed) {
+        sim_violate(world, SIM_VIOLATION_LOST);
+    }
+}
+
+/* ---- swaps -------------------------------------------------------------------------------------
+ */
+
+static void check_condemned(struct sim_world *world)
+{
+    for (unsigned key = 1; key <= world->n_keys; key++) {
+        const struct or_key_record *record = &world->ledger.keys[key];
+        bool has_page = record->state == OR_KEY_BOUND || record->state == OR_KEY_WRITING ||
+                        record->state == OR_KEY_DONE;
+        if (has_page && world->ledger.pages[sim_page_of(record->page)].state == OR_PAGE_CONDEMNED) {
+            sim_violate(world, SIM_VIOLATION_CONDEMNED);
+        }
+    }
+}
+
+/* What the page of the key should hold from now on. */
+static void follow_done(struct sim_key_facts *facts, const struct or_key_record *before,
+                        const struct or_swap *swap)
+{
+    if (swap->refused.number || before->state == OR_KEY_DONE) {
+        return; /* what it held before */
+    }
+    if (!swap->becomes.known) { /* adopted */
+        facts->held = facts->first_held = facts->highest = 0;
+        return;
+    }
+    facts->held = (uint8_t)sim_value_of(&before->pending);
+    if (before->state != OR_KEY_WRITING) {
+        facts->first_held = facts->held;
+        facts->highest = 0;
+    }
+}
+
+void sim_oracle_swapped(struct sim_world *world, unsigned key, const struct or_key_record *before,
+                        const struct or_swap *swap)
+{
+    if (!swap->no_key && !swap->keep_key) {
+        struct sim_key_facts *facts = &world->facts[key];
+        if (swap->becomes.state == OR_KEY_DONE) {
+            follow_done(facts, before, swap);
+        } else if (swap->becomes.state == OR_KEY_ABSENT) {
+            facts->held = facts->first_held = facts->highest = 0;
+        }
+    }
+    check_condemned(world);
+}
+
+/* ---- requests ----------------------------------------------------------------------------------
+ */
+
+/* Within bounds nobody else's intent can stand when a create is sent under one's own. */
+static bool holds_intent(const struct sim_world *world, const struct sim_worker *worker)
+{
+    const struct or_key_record *key = &world->ledger.keys[worker->key];
+    return key->state == OR_KEY_INTENT && or_nonce_equal(key->nonce, worker->as.attempt.claim);
+}
+
+/* A claim may turn out to have been taken long after the look-up behind it, and is renewed without
+ * another one: nobody else can have made anything meanwhile. */
+static void follow_claim(struct sim_worker *worker)
+{
+    const struct or_swap *swap = worker->command.swap;
+    const struct or_key_record *key = &worker->as.attempt.key;
+    if (swap->becomes.state != OR_KEY_INTENT || or_nonce_equal(swap->taken, worker->claim)) {
+        return;
+    }
+    bool renewed = key->state == OR_KEY_INTENT && or_nonce_equal(key->nonce, worker->claim);
+    worker->claim_ok = renewed ? worker->claim_ok : worker->probe_ok;
+    worker->claim = swap->taken;
+}
+
+static bool is_blind(const struct sim_worker *worker)
+{
+    return (worker->command.what == OR_DO_CREATE && !worker->probe_ok) ||
+           (worker->command.what == OR_DO_CREATE_KEYED && !worker->claim_ok);
+}
+
+void sim_oracle_send(struct sim_world *world, unsigned i)
+{
+    struct sim_worker *worker = &world->workers[i];
+    unsigned what = (unsigned)worker->command.what;
+    if (!world->core || what == OR_DO_READ) {
+        return;
+    }
+    if (what == OR_DO_SWAP) {
+        follow_claim(worker);
+        return;
+    }
+    if (sim_local_ms(world, worker) < worker->not_before_ms) {
+        sim_violate(world, SIM_VIOLATION_TOO_SOON);
+    }
+    if (is_blind(worker)) {
+        sim_violate(world, SIM_VIOLATION_BLIND_CREATE);
+    }
+    if (what == OR_DO_CREATE_KEYED && world->bounded && !holds_intent(world, worker)) {
+        sim_violate(world, SIM_VIOLATION_TWO_HOLDERS);
+    }
+}
+
+/* ---- acknowledgements --------------------------------------------------------------------------
+ */
+
+static void check_page(struct sim_world *world, unsigned key, const struct sim_page *page)
+{
+    if (page->trashed && !page->hand_trashed) {
+        sim_violate(world, SIM_VIOLATION_LOST);
+    }
+    if (page->key != key && !page->hand_renamed && !page->hand_trashed) {
+        sim_violate(world, SIM_VIOLATION_NOT_THERE);
+    }
+}
+
+static void check_id(struct sim_world *world, unsigned key, unsigned page)
+{
+    unsigned was = world->facts[key].acked_page;
+    if (was && was != page + 1 && !world->pages[was - 1].hand_trashed &&
+        !world->pages[was - 1].hand_renamed) {
+        sim_violate(world, SIM_VIOLATION_OTHER_ID);
+    }
+}
+
+/* A page is created once, and what was written was written. */
+static void check_truth(struct sim_world *world, unsigned record, enum onerow_outcome outcome,
+                        struct sim_page *page)
+{
+    bool written = page->applied >> record & 1U;
+    if (outcome == ONEROW_CREATED && page->created_acked++ > 0) {
+        sim_violate(world, SIM_VIOLATION_FALSE_OUTCOME);
+    }
+    if (outcome != ONEROW_UNCHANGED && !written) {
+        sim_violate(world, SIM_VIOLATION_FALSE_OUTCOME);
+    }
+}
+
+static void acknowledge(struct sim_world *world, unsigned i, enum onerow_outcome outcome,
+                        struct onerow_span id)
+{
+    struct sim_record *record = &world->records[i];
+    struct sim_key_facts *facts = &world->facts[record->key];
+    if (!id.data) {
+        sim_violate(world, SIM_VIOLATION_NOT_THERE);
+        return;
+    }
+    unsigned at = sim_page_of(id);
+    struct sim_page *page = &world->pages[at];
+    check_page(world, record->key, page);
+    check_id(world, record->key, at);
+    check_truth(world, i, outcome, page);
+    if (facts->acked_page != at + 1) {
+        facts->highest = 0;
+    }
+    facts->acked_page = (uint8_t)(at + 1);
+    facts->highest = record->order > facts->highest ? record->order : facts->highest;
+    record->acked_page = (uint8_t)(at + 1);
+    page->acked_key = record->key;
+}
+
+void sim_oracle_outcome(struct sim_world *world, unsigned i, enum onerow_outcome outcome,
+                        enum or_reason reason, struct onerow_span page)
+{
+    struct sim_record *record = &world->records[i];
+    if (record->settled++ > 0) {
+        sim_violate(world, SIM_VIOLATION_FALSE_OUTCOME);
+    }
+    record->outcome = (uint8_t)outcome;
+    record->reason = (uint8_t)reason;
+    if (outcome == ONEROW_CREATED || outcome == ONEROW_UPDATED || outcome == ONEROW_UNCHANGED) {
+        acknowledge(world, i, outcome, page);
+    }
+}
