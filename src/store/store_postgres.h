@@ -51,9 +51,9 @@ struct or_postgres_store {
 
 /* One parameter: binary, with its type. */
 struct or_postgres_param {
-    Oid type;
     const char *data; /* NULL: NULL */
     int len;
+    Oid type;
 };
 
 /* One statement of a pipeline. */
@@ -141,13 +141,6 @@ struct or_postgres_column {
     char category;    /* pg_type.typcategory of base_type: N, S, D, B, A, … */
 };
 
-/* Its input function drops an offset that a text has. Read as timestamptz, in UTC, the text keeps
- * its moment. */
-static inline bool or_postgres_drops_zone(const struct or_postgres_column *column)
-{
-    return column->base_type == OR_OID_TIMESTAMP || column->element_type == OR_OID_TIMESTAMP;
-}
-
 struct or_postgres_writer; /* what the writing parts keep between batches */
 
 struct or_postgres_table {
@@ -207,8 +200,10 @@ enum onerow_status or_postgres_table_create(struct onerow_store *store,
                                             const struct onerow_table_spec *spec,
                                             const struct onerow_new_column *columns, size_t n,
                                             char **sql, struct onerow_error *error);
-/* An identifier as SQL takes it: in double quotes, those inside doubled. */
-void or_postgres_quote(struct or_buffer *sql, const char *name);
+static inline void or_postgres_quote(struct or_buffer *sql, const char *name)
+{
+    or_buffer_quoted(sql, name);
+}
 /* A string literal: in single quotes, those inside doubled; E'' where there is a backslash. */
 void or_postgres_literal(struct or_buffer *sql, const char *text);
 

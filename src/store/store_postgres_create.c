@@ -15,27 +15,10 @@
 
 /* ---- SQL text ------------------------------------------------------------------ */
 
-static void add_doubled(struct or_buffer *sql, const char *text, const char *specials)
-{
-    for (const char *at = text; *at; at++) {
-        if (strchr(specials, *at)) {
-            or_buffer_char(sql, *at);
-        }
-        or_buffer_char(sql, *at);
-    }
-}
-
-void or_postgres_quote(struct or_buffer *sql, const char *name)
-{
-    or_buffer_char(sql, '"');
-    add_doubled(sql, name, "\"");
-    or_buffer_char(sql, '"');
-}
-
 void or_postgres_literal(struct or_buffer *sql, const char *text)
 {
     or_buffer_text(sql, strchr(text, '\\') ? "E'" : "'");
-    add_doubled(sql, text, "'\\");
+    or_buffer_doubled(sql, text, "'\\");
     or_buffer_char(sql, '\'');
 }
 

@@ -601,9 +601,7 @@ void or_postgres_cast(struct or_buffer *sql, const struct or_postgres_column *co
                       const char *text)
 {
     if (!column->has_fields) {
-        const char *zoned = column->element_type ? "::timestamptz[]" : "::timestamptz";
-        or_buffer_printf(sql, "%s%s::%s", text, or_postgres_drops_zone(column) ? zoned : "",
-                         column->cast);
+        or_buffer_printf(sql, "%s::%s", text, column->cast);
         return;
     }
     /* A cast from text reads without the modifier and cuts by it then; the fields of a JSON object

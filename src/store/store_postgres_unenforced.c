@@ -121,7 +121,7 @@ static enum onerow_status share_fence(struct or_postgres_work *work, const char 
     struct or_buffer make;
     struct or_buffer take;
     int rows = 0;
-    struct or_postgres_param name = {OR_OID_TEXT, scope, (int)strlen(scope)};
+    struct or_postgres_param name = {scope, (int)strlen(scope), OR_OID_TEXT};
     or_buffer_init(&make);
     or_buffer_init(&take);
     or_buffer_text(&make, "INSERT INTO ");
@@ -198,7 +198,7 @@ static enum onerow_status lock(struct or_postgres_work *work, const struct or_bu
 {
     struct or_buffer make;
     struct or_buffer take;
-    struct or_postgres_param names = {OR_OID_TEXT_ARRAY, array->data, (int)array->len};
+    struct or_postgres_param names = {array->data, (int)array->len, OR_OID_TEXT_ARRAY};
     int ignored = 0;
     int rows = 0;
     or_buffer_init(&make);
