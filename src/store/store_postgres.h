@@ -192,9 +192,6 @@ void or_postgres_cast(struct or_buffer *sql, const struct or_postgres_column *co
 enum onerow_status or_postgres_suggest(struct onerow_store *store, const char *name,
                                        const char *location, struct or_buffer *yaml,
                                        struct onerow_error *error);
-/* Appends text that came from the database to a comment of one line, in SQL, Python or YAML: what
- * could end the comment, and what YAML does not take, becomes "?". */
-void or_postgres_comment(struct or_buffer *out, struct onerow_span text);
 /* store_postgres_create.c */
 enum onerow_status or_postgres_table_create(struct onerow_store *store,
                                             const struct onerow_table_spec *spec,

@@ -132,6 +132,9 @@ enum onerow_status or_sqlite_table_open(struct onerow_store *store,
                                         struct onerow_store_table **table,
                                         struct onerow_error *error);
 void or_sqlite_table_close(struct onerow_store_table *table);
+
+/* ---- store_sqlite_suggest.c -------------------------------------------------- */
+
 enum onerow_status or_sqlite_suggest(struct onerow_store *store, const char *name,
                                      const char *location, struct or_buffer *yaml,
                                      struct onerow_error *error);
