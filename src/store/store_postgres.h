@@ -176,6 +176,10 @@ static inline bool or_postgres_in_key(const struct or_postgres_table *table, siz
     return false;
 }
 
+/* The columns of the two tables by which keys are locked where nothing enforces them. */
+#define OR_POSTGRES_KEYS_COLUMNS  "(key text PRIMARY KEY)"
+#define OR_POSTGRES_FENCE_COLUMNS "(scope text PRIMARY KEY, token bigint NOT NULL DEFAULT 0)"
+
 static inline struct or_postgres_table *or_postgres_table_of(struct onerow_store_table *table)
 {
     return (struct or_postgres_table *)table;

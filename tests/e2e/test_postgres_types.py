@@ -405,7 +405,7 @@ def test_row_security(t):
 
 
 def test_missing_privileges(t):
-    """Exit 78, and the GRANT to run."""
+    """Exit 78, and the GRANT to run, from put and from check; who only reads is not kept from it."""
     server = postgres.shared()
     database = place(t, "CREATE TABLE t(k text PRIMARY KEY, v int)", "DROP ROLE IF EXISTS reader",
                      "CREATE ROLE reader LOGIN", "GRANT SELECT ON t TO reader")
@@ -413,7 +413,14 @@ def test_missing_privileges(t):
         url=server.url(database).replace("postgres@", "reader@"), more="    key: [k]\n"))
     t.ndjson("in.ndjson", [{"k": "a"}])
     assert "GRANT" in refused(t, "INSERT")
+    check = t.onerow("check", "t")
+    assert check.code == 78 and "REFUSED" in check.out and "GRANT" in check.out, check
+    told = json.loads(t.onerow("check", "t", "--json").out)
+    assert told["status"] == "CONFIG" and "GRANT" in told["error"] and told["key"] == "k:text", told
     assert t.onerow("get", "t", "k=a").code == 1
+    assert t.onerow("audit", "t").code == 0
+    server.sql(database, "GRANT INSERT, UPDATE ON t TO reader")
+    assert t.onerow("check", "t").code == 0
 
 
 def test_partitioned_tables(t):
