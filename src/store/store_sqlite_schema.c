@@ -25,6 +25,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "store/spec.h"
 #include "store/store_sqlite.h"
 
 /* ---- types ------------------------------------------------------------------- */
@@ -362,20 +363,6 @@ static const char *marker_of(enum onerow_type type)
     }
 }
 
-static const char *type_word(enum onerow_type type)
-{
-    static const char *const words[] = {[ONEROW_TYPE_UNKNOWN] = "unknown",
-                                        [ONEROW_TYPE_TEXT] = "text",
-                                        [ONEROW_TYPE_INT] = "int",
-                                        [ONEROW_TYPE_DECIMAL] = "decimal",
-                                        [ONEROW_TYPE_BOOL] = "bool",
-                                        [ONEROW_TYPE_DATE] = "date",
-                                        [ONEROW_TYPE_TIMESTAMP] = "timestamp",
-                                        [ONEROW_TYPE_UUID] = "uuid",
-                                        [ONEROW_TYPE_JSON] = "json"};
-    return words[type];
-}
-
 static enum onerow_status resolve_key_column(struct look *look, size_t i)
 {
     struct or_sqlite_table *table = look->table;
@@ -409,7 +396,7 @@ static enum onerow_status resolve_key_column(struct look *look, size_t i)
                        "the key another type (\"%s:text\"), or accept SQLite's own equality with "
                        "`key_equality: store` in onerow.yaml",
                        table->name, key->name, *shown->declared ? shown->declared : "no type",
-                       type_word(type), why, marker_of(type), key->name);
+                       or_spec_type_word(type), why, marker_of(type), key->name);
     }
     table->base.key[i] = (uint16_t)column;
     table->base.key_types[i] = type;

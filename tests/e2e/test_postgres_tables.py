@@ -6,6 +6,7 @@ import json
 
 import harness
 import postgres
+from postgres import outcomes, put
 
 CONFIGURATION = """stores:
   app: {{ url: "{url}" }}
@@ -20,18 +21,6 @@ def place(t, *statements, more="    key: [k]\n"):
     database = postgres.shared().database(PREPARE, *statements)
     t.write("onerow.yaml", CONFIGURATION.format(url=postgres.shared().url(database), more=more))
     return database
-
-
-def put(t, records, *options):
-    """Puts records; (outcome, reason) of each, in the order of the input."""
-    result = t.onerow("put", "t", "--results", "R", *options, t.ndjson("in.ndjson", records))
-    assert result.code in (0, 1), result
-    lines = sorted(t.results("R"), key=lambda line: line["line"])
-    return [(line["outcome"], line["reason"]) for line in lines]
-
-
-def outcomes(told):
-    return [outcome for outcome, _ in told]
 
 
 def refused(t, fragment, command="put", code=78):

@@ -11,6 +11,7 @@ import json
 
 import harness
 import postgres
+from postgres import put, put_file
 
 CONFIGURATION = """stores:
   app: {{ url: "{url}" }}
@@ -145,18 +146,6 @@ def place(t, *statements, more=KEYED):
     database = postgres.shared().database(*statements)
     t.write("onerow.yaml", CONFIGURATION.format(url=postgres.shared().url(database), more=more))
     return database
-
-
-def put(t, records, *options):
-    """Puts records; (outcome, reason) of each, in the order of the input."""
-    return put_file(t, t.ndjson("in.ndjson", records), *options)
-
-
-def put_file(t, path, *options):
-    result = t.onerow("put", "t", "--results", "R", *options, path)
-    assert result.code in (0, 1), result
-    lines = sorted(t.results("R"), key=lambda line: line["line"])
-    return [(line["outcome"], line["reason"]) for line in lines]
 
 
 def csv_of(t, rows):
