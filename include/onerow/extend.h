@@ -159,6 +159,8 @@ struct onerow_store_table {
     unsigned guarantees; /* enum onerow_guarantee, or'ed; for this very table */
     const char *promise; /* one line for `onerow check`: how one row per key is kept */
     const char *advice;  /* a line for the user (no index helps a look-up), or NULL */
+    const char *refusal; /* opened to read: why the table could not be opened to write, and what to
+                            run; or NULL */
     uint16_t key[ONEROW_KEY_COLUMNS_MAX];               /* columns of the key, in its order */
     enum onerow_type key_types[ONEROW_KEY_COLUMNS_MAX]; /* resolved: never UNKNOWN */
 };
