@@ -138,8 +138,12 @@ TYPES = [
 ]
 
 
-COLUMNS = ", ".join(f"c{i} {kind.name}" for i, kind in enumerate(TYPES))
-TABLE = f"{PREPARE}; CREATE TABLE t(k text PRIMARY KEY, {COLUMNS})"
+def table(kinds):
+    columns = ", ".join(f"c{i} {kind.name}" for i, kind in enumerate(kinds))
+    return f"{PREPARE}; CREATE TABLE t(k text PRIMARY KEY, {columns})"
+
+
+TABLE = table(TYPES)
 
 
 def place(t, *statements, more=KEYED):
