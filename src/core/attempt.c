@@ -110,12 +110,17 @@ void or_attempt_settle(struct or_attempt *attempt, struct or_command *command,
     command->twins = attempt->twins;
 }
 
+/* Whether others would carry the claim out. */
+static bool is_public(const struct or_attempt *attempt)
+{
+    return attempt->options.protocol != OR_PROTOCOL_DIRECT || !attempt->makes_the_row;
+}
+
 /* What the record's outcome is when time has run out: others publish what is bound, so a claim that
  * may have happened may yet be written; an INTENT is carried out by its holder alone. */
 static void give_up(struct or_attempt *attempt, struct or_command *command)
 {
-    bool direct = attempt->options.protocol == OR_PROTOCOL_DIRECT;
-    bool pending = attempt->claimed && !(direct && attempt->makes_the_row);
+    bool pending = attempt->claimed && is_public(attempt);
     if (pending || attempt->may_exist || !attempt->own) {
         or_attempt_settle(attempt, command, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
     } else {
@@ -202,7 +207,8 @@ static bool judge_claim(struct or_attempt *attempt, const struct or_event *event
         return true;
     case OR_ATTEMPT_TAKEN:
         attempt->bind_refused = false;
-        if (attempt->key.generation != event->attempt.generation) { /* its page was given up */
+        if (attempt->key.generation != event->attempt.generation) { /* its page was given up … */
+            attempt->may_exist |= is_public(attempt); /* … and may have been written before */
             or_attempt_forget_claim(attempt);
         } else {
             attempt->taken_version = event->attempt.version;

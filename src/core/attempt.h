@@ -197,7 +197,7 @@ struct or_attempt {
     bool bind_refused;  /* the last BIND was */
     bool traced;        /* since `stamped_ms` no write was sent */
     bool create_sent;   /* direct: CREATE_KEYED of the current claim was */
-    bool may_exist;     /* direct: a page may have been made that nobody accounts for */
+    bool may_exist;     /* it may have been written where nobody accounts for it */
     bool seen_equal;    /* the page held the own payload at seen_revision */
     bool twins;         /* several pages carry the key */
 };
