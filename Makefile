@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
-.PHONY: all setup demo demo-postgres test soak bench bench-postgres fuzz install format lint clean
+.PHONY: all setup coverage demo demo-postgres test soak bench bench-postgres fuzz install format lint clean
 
 all: build/build.ninja
 	@ninja -C build --quiet
@@ -33,6 +33,9 @@ bench: setup all
 bench-postgres: setup all
 	@bench/postgres/run
 
+coverage: setup
+	@scripts/coverage
+
 fuzz: setup
 	@fuzz/run
 
@@ -46,4 +49,4 @@ lint: setup all
 	@scripts/lint
 
 clean:
-	@rm -rf build build-asan build-tsan
+	@rm -rf build build-asan build-tsan build-coverage

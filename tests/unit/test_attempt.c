@@ -1317,6 +1317,150 @@ static void direct_gives_up_in_doubt(void **state)
     settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
 }
 
+/* ---- odds and ends ----------------------------------------------------------------------------
+ */
+
+static void nothing_to_help_with(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start_with(&s, NULL, (struct onerow_span){0});
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_NONE);
+}
+
+static void opening_is_lost_before_it_happened(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_done(&s, "theirs");
+    start(&s);
+    reads(&s);
+    expect(&s, OR_DO_SWAP);
+    struct or_nonce first = s.command.swap->taken;
+    step(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    expect(&s, OR_DO_SWAP);
+    assert_true(or_nonce_equal(first, s.command.swap->taken));
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_OK);
+    swaps(&s, OR_KEY_DONE);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
+static void a_trace_that_somebody_followed(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_pending(&s, OR_KEY_WRITING, "theirs");
+    s.ledger.key.since_ms = 1000;
+    start(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes(&s, OR_ANSWER_UNCERTAIN);
+    s.ledger.key.revision++; /* another helper's trace: it has the word now */
+    s.ledger.key.since_ms = s.ledger.now_ms;
+    waits(&s);
+    reads(&s);
+    expect(&s, OR_DO_WAIT);
+}
+
+static void looks_that_are_over_the_limit(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_NEWEST;
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    expect(&s, OR_DO_GET);
+    s.event.retry_after_ms = 3000;
+    step(&s, OR_ANSWER_RATE);
+    assert_true(s.command.wait_ms >= 3000);
+    waits(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    gets(&s, false, false); /* the key was taken off it meanwhile */
+    waits(&s);
+    reads(&s);
+    probes(&s, 1);
+    expect(&s, OR_DO_READ);
+    step(&s, OR_ANSWER_FAILED); /* the found pages' records */
+    waits(&s);
+    reads(&s);
+    expect(&s, OR_DO_PROBE);
+}
+
+static void a_look_at_a_trashed_page_is_over_the_limit(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_TRASHED);
+    expect(&s, OR_DO_GET);
+    s.event.retry_after_ms = 3000;
+    step(&s, OR_ANSWER_RATE);
+    assert_true(s.command.wait_ms >= 3000);
+}
+
+static void the_page_is_newer_than_the_ledger_knows(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_NEWEST;
+    s.options.verify_read = true;
+    is_done(&s, "a"); /* older than "mine" */
+    start(&s);
+    reads(&s);
+    s.event.order = (struct onerow_value){.data = "z", .len = 1, .kind = ONEROW_TEXT};
+    gets(&s, false, true);
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_OLDER);
+    start(&s);
+    reads(&s);
+    s.event.order = (struct onerow_value){.data = "b", .len = 1, .kind = ONEROW_TEXT};
+    gets(&s, false, true);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+}
+
+static void written_on_a_page_that_was_given_up(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    s.ledger.key = (struct or_key_record){.revision = 9, .state = OR_KEY_ABSENT, .generation = 1};
+    reads(&s);
+    expect(&s, OR_DO_PROBE);
+    s.ledger.now_ms += 700000;
+    step(&s, OR_ANSWER_FAILED);
+    settles(&s, ONEROW_IN_DOUBT, OR_REASON_IN_DOUBT);
+}
+
+static void restored_without_its_key(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.deletion = OR_DELETION_RESTORE;
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_TRASHED);
+    gets(&s, true, true); /* a write without an answer had arrived: it is published */
+    expect(&s, OR_DO_RESTORE);
+}
+
 static void every_reason_has_a_text(void **state)
 {
     (void)state;
@@ -1393,6 +1537,14 @@ int main(void)
         cmocka_unit_test(direct_done_reply_lost),
         cmocka_unit_test(direct_done_lost_before_it_happened),
         cmocka_unit_test(direct_gives_up_in_doubt),
+        cmocka_unit_test(nothing_to_help_with),
+        cmocka_unit_test(opening_is_lost_before_it_happened),
+        cmocka_unit_test(a_trace_that_somebody_followed),
+        cmocka_unit_test(looks_that_are_over_the_limit),
+        cmocka_unit_test(a_look_at_a_trashed_page_is_over_the_limit),
+        cmocka_unit_test(the_page_is_newer_than_the_ledger_knows),
+        cmocka_unit_test(written_on_a_page_that_was_given_up),
+        cmocka_unit_test(restored_without_its_key),
         cmocka_unit_test(every_reason_has_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

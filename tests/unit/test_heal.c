@@ -263,6 +263,33 @@ static void an_orphan_is_adopted(void **state)
     assert_true(s.heal.adopted);
 }
 
+static void an_orphan_that_goes_while_it_is_weighed(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.ledger.pages[1] = (struct or_page_record){.revision = 1, .state = OR_PAGE_CONDEMNED};
+    start_healing(&s);
+    probes(&s, 2);
+    reads(&s);
+    s.event.retry_after_ms = 3000;
+    does(&s, OR_DO_GET, 0, OR_ANSWER_RATE);
+    assert_true(s.command.wait_ms >= 3000);
+    waits(&s);
+    probes(&s, 2);
+    reads(&s);
+    s.event.in_trash = true;
+    does(&s, OR_DO_GET, 0, OR_ANSWER_OK);
+    waits(&s);
+    s.found[0] = s.found[1]; /* only what was given up is left, and the key has no page */
+    probes(&s, 1);
+    reads(&s);
+    does(&s, OR_DO_TRASH, 1, OR_ANSWER_OK);
+    reads(&s);
+    expect(&s, OR_DO_SETTLE);
+    assert_false(s.heal.adopted);
+}
+
 static void pending_work_comes_first(void **state)
 {
     static const enum or_key_state STATES[] = {OR_KEY_BOUND, OR_KEY_WRITING};
@@ -569,6 +596,7 @@ int main(void)
         cmocka_unit_test(a_loser_that_was_bound_meanwhile_stays),
         cmocka_unit_test(a_tombstones_page_that_came_back_goes),
         cmocka_unit_test(an_orphan_is_adopted),
+        cmocka_unit_test(an_orphan_that_goes_while_it_is_weighed),
         cmocka_unit_test(pending_work_comes_first),
         cmocka_unit_test(an_intent_is_pending_until_it_is_late),
         cmocka_unit_test(doubt_waits_until_everything_has_arrived),

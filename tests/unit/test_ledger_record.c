@@ -246,6 +246,82 @@ static void states_that_do_not_fit_are_refused(void **state)
     assert_int_equal(key.state, OR_KEY_NONE);
 }
 
+static void swaps_that_name_less(void **state)
+{
+    struct onerow_ledger_change changes[ONEROW_LEDGER_CHANGES];
+    char room[2048];
+    struct or_page_record page;
+    struct or_attempt_record attempt;
+    (void)state;
+    struct or_swap swap = {.no_key = true,
+                           .page = OR_SPAN("p"),
+                           .page_revision = 3,
+                           .page_states = 1U << OR_PAGE_BLANK,
+                           .page_becomes = OR_PAGE_CONDEMNED};
+    assert_int_equal(or_swap_encode(&swap, OR_SPAN("key"), changes, room), 1);
+    assert_int_equal(changes[0].kind, ONEROW_LEDGER_PAGE);
+    assert_true(changes[0].revision == 3 && changes[0].states == 1U << OR_PAGE_BLANK);
+    struct onerow_ledger_record record = stored(&changes[0]);
+    assert_true(or_page_decode(&record, &page));
+    assert_null(page.key.data);
+    record.state = OR_PAGE_BOUND; /* to which key? */
+    assert_false(or_page_decode(&record, &page));
+    record.state = OR_PAGE_CONDEMNED + 1;
+    assert_false(or_page_decode(&record, &page));
+    record.state = 0;
+    assert_false(or_page_decode(&record, &page));
+
+    swap = (struct or_swap){.keep_key = true, .revision = 4, .page = OR_SPAN("p")};
+    assert_int_equal(or_swap_encode(&swap, OR_SPAN("key"), changes, room), 2);
+    assert_int_equal(changes[0].state, 0); /* only conditions */
+    assert_int_equal(changes[1].state, 0);
+    assert_true(changes[0].revision == 4);
+
+    struct onerow_ledger_record never = {.kind = ONEROW_LEDGER_PAGE};
+    assert_true(or_page_decode(&never, &page));
+    assert_int_equal(page.state, OR_PAGE_UNRECORDED);
+    assert_true(or_attempt_decode(&never, &attempt));
+    assert_int_equal(attempt.state, OR_ATTEMPT_NONE);
+    never.state = 1;
+    assert_false(or_page_decode(&never, &page));
+    assert_false(or_attempt_decode(&never, &attempt));
+}
+
+static void attempts_of_no_known_kind(void **state)
+{
+    struct onerow_ledger_change changes[ONEROW_LEDGER_CHANGES];
+    char room[2048];
+    struct or_attempt_record attempt;
+    (void)state;
+    struct or_swap swap = {.no_key = true, .taken = {1, 2}};
+    assert_int_equal(or_swap_encode(&swap, OR_SPAN("key"), changes, room), 1);
+    struct onerow_ledger_record record = stored(&changes[0]);
+    assert_true(or_attempt_decode(&record, &attempt));
+    record.state = OR_ATTEMPT_REFUSED + 1;
+    assert_false(or_attempt_decode(&record, &attempt));
+}
+
+/* A page's id and a value have their limits in a record, too. */
+static void what_is_too_long_is_refused(void **state)
+{
+    struct onerow_ledger_change changes[ONEROW_LEDGER_CHANGES];
+    static char room[4096];
+    static char id[OR_PAGE_ID_MAX + 1];
+    struct or_key_record key;
+    (void)state;
+    memset(id, 'x', sizeof id);
+    struct or_swap swap = {.becomes = {.state = OR_KEY_DONE, .page = {id, OR_PAGE_ID_MAX}}};
+    or_swap_encode(&swap, OR_SPAN("key"), changes, room);
+    struct onerow_ledger_record record = stored(&changes[0]);
+    assert_true(or_key_decode(&record, &key));
+    /* the length of the id: format, flags, two numbers, then its own number */
+    char *length = room + 2 + 16;
+    length[0] = (char)(OR_PAGE_ID_MAX + 1);
+    assert_false(or_key_decode(&record, &key));
+    length[0] = 0;
+    assert_false(or_key_decode(&record, &key));
+}
+
 static void nonces(void **state)
 {
     (void)state;
@@ -258,21 +334,10 @@ static void nonces(void **state)
         assert_true(or_nonce_parse((struct onerow_span){text, len}, &nonce));
         assert_true(or_nonce_equal(nonce, NONCES[i]));
     }
-    static const char *const WRONG[] = {"",
-                                        "1",
-                                        ".",
-                                        "1.",
-                                        ".1",
-                                        "0.1",
-                                        "01.1",
-                                        "1.01",
-                                        "1.1x",
-                                        "1.1.1",
-                                        "-1.1",
-                                        "+1.1",
-                                        " 1.1",
-                                        "18446744073709551616.1",
-                                        "1.4294967296"};
+    static const char *const WRONG[] = {
+        "1x1",         "x",    "",     "1",     ".",    "1.",   ".1",   "0.1",
+        "01.1",        "1.01", "1.1x", "1.1.1", "-1.1", "+1.1", " 1.1", "18446744073709551616.1",
+        "1.4294967296"};
     for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
         struct or_nonce nonce;
         assert_false(or_nonce_parse(or_span(WRONG[i]), &nonce));
@@ -286,6 +351,9 @@ int main(void)
         cmocka_unit_test(bodies_of_another_length_are_refused),
         cmocka_unit_test(altered_bodies_do_no_harm),
         cmocka_unit_test(states_that_do_not_fit_are_refused),
+        cmocka_unit_test(swaps_that_name_less),
+        cmocka_unit_test(attempts_of_no_known_kind),
+        cmocka_unit_test(what_is_too_long_is_refused),
         cmocka_unit_test(nonces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
