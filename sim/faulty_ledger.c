@@ -49,7 +49,8 @@ struct or_page_record sim_ledger_page(const struct sim_world *world, unsigned pa
 static bool holds(struct sim_world *world, unsigned key, const struct or_swap *swap)
 {
     struct sim_ledger *ledger = &world->ledger;
-    if (!swap->no_key && ledger->keys[key].revision != swap->revision) {
+    if (!swap->no_key && swap->revision != ONEROW_LEDGER_ANY &&
+        swap->revision != ledger->keys[key].revision) {
         return false;
     }
     if (swap->page.data) {
