@@ -114,7 +114,7 @@ static struct fate store_fate(struct sim_world *world, struct sim_worker *worker
         *(world->size & 1U ? &fate.out : &fate.back) += sim_scale(world->size, deadline);
     }
     if (sim_inject(world, rng, SIM_LATE, SIM_LANE_WORKER, i)) {
-        fate.out = deadline + sim_scale(world->size, world->bounded ? life : 10 * life);
+        fate.out = deadline + sim_stretch(world->size, world->bounded ? life : 10 * life);
     }
     if (sim_inject(world, rng, SIM_LOST_REQUEST, SIM_LANE_WORKER, i)) {
         fate.arrives = false;
@@ -211,6 +211,12 @@ void sim_network_reply(struct sim_world *world, unsigned i)
 {
     struct sim_message *message = &world->messages[i];
     if (message->answers && !sim_network_is_late(world, message)) {
+        uint64_t delay = 0;
+        if (!message->held && sim_worker_sleeps(world, message->worker, &delay)) {
+            message->held = true; /* it lies there until the worker wakes up */
+            sim_plan(world, delay, SIM_EVENT_REPLY, i, 0);
+            return;
+        }
         sim_worker_answer(world, message->worker, &message->answer);
     }
     free_message(world, i);
