@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
-.PHONY: all setup demo demo-postgres test bench bench-postgres fuzz install format lint clean
+.PHONY: all setup demo demo-postgres test soak bench bench-postgres fuzz install format lint clean
 
 all: build/build.ninja
 	@ninja -C build --quiet
@@ -23,6 +23,9 @@ demo-postgres: setup all
 
 test: setup all
 	@tests/run
+
+soak: setup
+	@docs/model/run --all
 
 bench: setup all
 	@bench/run

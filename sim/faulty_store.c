@@ -53,9 +53,21 @@ static void write_values(struct sim_page *page, unsigned value)
 static void tell_late(struct sim_world *world, const struct sim_message *message, const char *what)
 {
     if (sim_network_is_late(world, message) || message->copy == SIM_COPY_AGAIN) {
-        sim_say(world, SIM_LANE_STORE, message->worker, "%s: %s P%u",
+        sim_say(world, SIM_LANE_STORE, message->worker, "%s: %s P%02u",
                 message->copy == SIM_COPY_AGAIN ? "again" : "late", what, message->page);
     }
+}
+
+/* The moment at which a page comes to a key is what a race is about. */
+static void tell_key(struct sim_world *world, const struct sim_message *message)
+{
+    bool again = message->copy == SIM_COPY_AGAIN;
+    bool late = sim_network_is_late(world, message);
+    sim_say(world, SIM_LANE_STORE, message->worker, "%sP%02u carries %c, by worker %u",
+            again  ? "again: "
+            : late ? "late: "
+                   : "",
+            message->page, sim_key_letter(message->key), message->worker + 1U);
 }
 
 static void create(struct sim_world *world, struct sim_message *message, struct sim_rng *rng)
@@ -74,7 +86,7 @@ static void create(struct sim_world *world, struct sim_message *message, struct 
         page->key = message->key;
         page->key_by_onerow = true;
         write_values(page, message->value);
-        tell_late(world, message, "creates");
+        tell_key(world, message);
         sim_oracle_page(world, page);
     }
 }
@@ -105,7 +117,7 @@ static enum or_answer patch(struct sim_world *world, struct sim_message *message
         page->key = message->key;
         page->key_by_onerow = true;
         page->blank_title = false;
-        tell_late(world, message, "publishes");
+        tell_key(world, message);
     } else {
         tell_late(world, message, "writes");
     }

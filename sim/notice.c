@@ -2,6 +2,8 @@
  *
  * Which places a step has reached, seen from outside: by an attempt's state before it and after.
  */
+#include <stdio.h>
+
 #include "base/text.h"
 #include "sim/parts.h"
 
@@ -210,6 +212,29 @@ void sim_notice_crash(struct sim_world *world, const struct sim_worker *worker)
 
 /* ---- words -------------------------------------------------------------------------------------
  */
+
+/* Live pages of the key, as many as go into the text. */
+static void tell_pages(struct sim_world *world, unsigned key)
+{
+    char text[64];
+    size_t len = 0;
+    for (unsigned i = 0; i < world->n_pages && len + sizeof " and P00" < sizeof text; i++) {
+        if (world->pages[i].key == key && !world->pages[i].trashed) {
+            struct onerow_span id = sim_page_id(i);
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s", len ? " and " : "",
+                                    (int)id.len, id.data);
+        }
+    }
+    sim_say(world, SIM_LANE_ORACLE, 0, "now %c is carried by %s", sim_key_letter(key),
+            len ? text : "no page");
+}
+
+void sim_notice_violation(struct sim_world *world)
+{
+    for (unsigned key = 1; world->watch && key <= world->n_keys; key++) {
+        tell_pages(world, key);
+    }
+}
 
 static const char *answer_words(enum or_answer answer)
 {

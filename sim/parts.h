@@ -103,6 +103,8 @@ void sim_notice_attempt(struct sim_world *world, unsigned worker, const struct s
 void sim_notice_outcome(struct sim_world *world, const struct or_attempt *attempt,
                         const struct or_command *command);
 void sim_notice_crash(struct sim_world *world, const struct sim_worker *worker);
+/* Which pages carry which key now, in words. */
+void sim_notice_violation(struct sim_world *world);
 /* The answer to the worker's command, in words. */
 void sim_notice_answer(struct sim_world *world, unsigned worker, const struct or_event *event);
 

@@ -41,8 +41,8 @@ static void make(struct sim_world *world, const struct sim_message *message, str
         page->hand_made = page->hand_edited = page->edited = world->size & 2U;
         page->hand_made = true;
         page->attached = world->size & 4U;
-        sim_say(world, SIM_LANE_PERSON, 0, "makes P%u with key %c", (unsigned)(page - world->pages),
-                sim_key_letter(page->key));
+        sim_say(world, SIM_LANE_PERSON, 0, "makes P%02u with key %c",
+                (unsigned)(page - world->pages), sim_key_letter(page->key));
     }
 }
 
@@ -52,7 +52,7 @@ static void trash(struct sim_world *world, struct sim_page *page, struct sim_rng
         sim_store_touch(world, page, rng);
         page->trashed = true;
         page->hand_trashed = true;
-        sim_say(world, SIM_LANE_PERSON, 0, "trashes P%u", (unsigned)(page - world->pages));
+        sim_say(world, SIM_LANE_PERSON, 0, "trashes P%02u", (unsigned)(page - world->pages));
     }
 }
 
@@ -66,7 +66,7 @@ static void untrash(struct sim_world *world, struct sim_rng *rng)
             sim_store_touch(world, page, rng);
             page->trashed = false;
             page->hand_trashed = page->hand_untrashed = true;
-            sim_say(world, SIM_LANE_PERSON, 0, "restores P%u", at);
+            sim_say(world, SIM_LANE_PERSON, 0, "restores P%02u", at);
             return;
         }
     }
@@ -81,7 +81,7 @@ static void rename_key(struct sim_world *world, struct sim_page *page, struct si
     page->key_by_onerow = false;
     page->hand_renamed = true;
     page->blank_title = false;
-    sim_say(world, SIM_LANE_PERSON, 0, "gives P%u the key %c", (unsigned)(page - world->pages),
+    sim_say(world, SIM_LANE_PERSON, 0, "gives P%02u the key %c", (unsigned)(page - world->pages),
             sim_key_letter(key));
 }
 
@@ -89,7 +89,7 @@ static void edit(struct sim_world *world, struct sim_page *page)
 {
     page->value = (uint8_t)written_by_hand(world);
     page->edited = page->hand_edited = true;
-    sim_say(world, SIM_LANE_PERSON, 0, "edits P%u", (unsigned)(page - world->pages));
+    sim_say(world, SIM_LANE_PERSON, 0, "edits P%02u", (unsigned)(page - world->pages));
 }
 
 void sim_person_act(struct sim_world *world, const struct sim_message *message)

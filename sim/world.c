@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/world.h"
+#include "sim/parts.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -45,6 +45,7 @@ void sim_violate(struct sim_world *world, enum sim_violation violation)
         world->result->violation = violation;
         world->result->at_us = world->now;
         sim_say(world, SIM_LANE_ORACLE, 0, "%s", sim_violation_text(violation));
+        sim_notice_violation(world);
     }
 }
 
@@ -105,8 +106,11 @@ bool sim_next_event(struct sim_world *world, struct sim_planned *event)
 /* ---- faults ------------------------------------------------------------------------------------
  */
 
-static bool is_muted(const struct sim_config *config, uint32_t number)
+static bool is_muted(const struct sim_config *config, enum sim_fault fault, uint32_t number)
 {
+    if (!(config->faults >> fault & 1U)) {
+        return true;
+    }
     for (unsigned i = 0; i < config->n_muted; i++) {
         if (config->muted[i] == number) {
             return true;
@@ -139,7 +143,7 @@ bool sim_inject(struct sim_world *world, struct sim_rng *rng, enum sim_fault fau
     world->size = sim_next(rng);
     world->numbered++;
     sim_digest(world, world->size);
-    if (is_muted(world->config, world->numbered)) {
+    if (is_muted(world->config, fault, world->numbered)) {
         return false;
     }
     world->result->injections++;

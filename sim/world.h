@@ -7,8 +7,8 @@
  * order in which they were planned.
  *
  * Faults happen through sim_inject alone. It draws, from the stream of whoever is struck, whether
- * this one happens and how large it is, before it looks whether the configuration has muted it: up
- * to a muted injection a run is the one that it was without muting.
+ * this one happens and how large it is, before it looks whether the configuration has muted it, or
+ * has switched its class off: up to a muted injection a run is the one that it was without muting.
  */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H

@@ -159,6 +159,8 @@ struct onerow_store_table {
     unsigned guarantees; /* enum onerow_guarantee, or'ed; for this very table */
     const char *promise; /* one line for `onerow check`: how one row per key is kept */
     const char *advice;  /* a line for the user (no index helps a look-up), or NULL */
+    const char *refusal; /* opened to read: why the table could not be opened to write, and what to
+                            run; or NULL */
     uint16_t key[ONEROW_KEY_COLUMNS_MAX];               /* columns of the key, in its order */
     enum onerow_type key_types[ONEROW_KEY_COLUMNS_MAX]; /* resolved: never UNKNOWN */
 };
@@ -315,7 +317,7 @@ enum onerow_ledger_kind {
     ONEROW_LEDGER_ATTEMPT = 3, /* named by a nonce: which step that try took */
 };
 
-#define ONEROW_LEDGER_NAME_MAX 4096U /* bytes of a name; canonical keys above are hashed */
+#define ONEROW_LEDGER_NAME_MAX 2048U /* bytes of a name; of a longer key, name its digest */
 #define ONEROW_LEDGER_BODY_MAX (1024U * 1024U) /* bytes of a body */
 #define ONEROW_LEDGER_CHANGES  4U              /* records that one swap may name */
 #define ONEROW_LEDGER_ANY      UINT64_MAX      /* a revision: whichever it is */
@@ -374,11 +376,12 @@ struct onerow_coordinator {
     uint64_t round_trips;
 };
 
-/* Statuses: OK; UNAVAILABLE, BUSY, INTERRUPTED, FULL, IO, CORRUPT, READONLY, VANISHED as for
+/* Statuses: OK; UNAVAILABLE, BUSY, INTERRUPTED, FULL, IO, CORRUPT, READONLY, VANISHED, NOMEM as for
  * stores: nothing happened; UNKNOWN (swap, reserve): it may have happened and may not, because the
- * answer to the commit was lost; CONFIG. `now_ms` is the ledger's clock, in ms since 1970, read in
- * the same transaction; it never runs backwards as seen by one ledger's users: a stamp is never
- * less than one given before. */
+ * answer to the commit was lost; CONFIG. `now_ms` is the ledger's clock in ms since 1970, read in
+ * the same transaction; a stamp is never less than the record's last one. Where the clock jumps, a
+ * wait from a stamp is as much too short or too long: who counts on waits counts on the clock (D).
+ */
 struct onerow_ledger_ops {
     /* Enters a namespace (the store's kind and the target's canonical id), which is made when it is
      * new. `definition` says what all users of it must agree on: key columns with types and

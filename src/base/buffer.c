@@ -97,6 +97,23 @@ void or_buffer_printf(struct or_buffer *buffer, const char *format, ...)
     va_end(again);
 }
 
+void or_buffer_doubled(struct or_buffer *buffer, const char *text, const char *specials)
+{
+    for (const char *at = text; *at; at++) {
+        if (strchr(specials, *at)) {
+            or_buffer_char(buffer, *at);
+        }
+        or_buffer_char(buffer, *at);
+    }
+}
+
+void or_buffer_quoted(struct or_buffer *buffer, const char *name)
+{
+    or_buffer_char(buffer, '"');
+    or_buffer_doubled(buffer, name, "\"");
+    or_buffer_char(buffer, '"');
+}
+
 static void add_escaped(struct or_buffer *buffer, unsigned char byte)
 {
     switch (byte) {

@@ -34,6 +34,12 @@ void or_buffer_char(struct or_buffer *buffer, char byte);
 __attribute__((format(printf, 2, 3))) void or_buffer_printf(struct or_buffer *buffer,
                                                             const char *format, ...);
 
+/* The text with each of its bytes that is among `specials` doubled, as SQL has quotes within
+ * quotes. */
+void or_buffer_doubled(struct or_buffer *buffer, const char *text, const char *specials);
+/* An identifier of SQL: in double quotes, those inside doubled. */
+void or_buffer_quoted(struct or_buffer *buffer, const char *name);
+
 /* A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void or_buffer_json(struct or_buffer *buffer, struct onerow_span text);
 

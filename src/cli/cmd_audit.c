@@ -204,8 +204,9 @@ static void print_check(const struct look *look, const struct or_config_table *c
     if (table) {
         key_text(table, &key);
     }
-    const char *promise = table ? table->table->promise : error->text;
-    const char *advice = table ? table->table->advice : NULL;
+    bool good = status == ONEROW_OK;
+    const char *promise = good ? table->table->promise : error->text;
+    const char *advice = good ? table->table->advice : NULL;
     if (look->cli.json) {
         or_buffer_text(&line, "{\"table\":");
         or_buffer_json(&line, or_span(config->spec.name));
@@ -214,7 +215,7 @@ static void print_check(const struct look *look, const struct or_config_table *c
         or_buffer_text(&line, ",\"key\":");
         or_buffer_json(&line, or_buffer_view(&key));
         or_buffer_printf(&line, ",\"status\":\"%s\",\"%s\":", onerow_status_name(status),
-                         table ? "promise" : "error");
+                         good ? "promise" : "error");
         or_buffer_json(&line, or_span(promise));
         or_buffer_text(&line, ",\"advice\":");
         if (advice) {
@@ -225,7 +226,7 @@ static void print_check(const struct look *look, const struct or_config_table *c
         or_buffer_char(&line, '}');
     } else {
         or_buffer_printf(&line, "%s  %s  key %s\n  %s%s", config->spec.name, or_buffer_cstr(&url),
-                         key.len ? or_buffer_cstr(&key) : "?", table ? "" : "REFUSED: ", promise);
+                         key.len ? or_buffer_cstr(&key) : "?", good ? "" : "REFUSED: ", promise);
         or_buffer_printf(&line, "%s%s", advice ? "\n  " : "", advice ? advice : "");
     }
     puts(or_buffer_cstr(&line));
@@ -239,6 +240,9 @@ static enum onerow_status check_table(struct look *look, const struct or_config_
 {
     struct or_table *table = NULL;
     enum onerow_status status = open_to_read(look, config, &table, error);
+    if (status == ONEROW_OK && table->table->refusal) {
+        status = or_fail(error, ONEROW_CONFIG, "%s", table->table->refusal);
+    }
     print_check(look, config, table, status, error);
     or_table_close(table);
     return status;

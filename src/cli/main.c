@@ -13,7 +13,7 @@
 
 static const struct or_command *const commands[] = {
     &or_cmd_put, &or_cmd_ensure, &or_cmd_get, &or_cmd_audit, &or_cmd_check,
-    &or_cmd_sql, &or_cmd_init,   &or_cmd_dlq, &or_cmd_bench,
+    &or_cmd_sql, &or_cmd_init,   &or_cmd_dlq, &or_cmd_bench, &or_cmd_simulate,
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -25,7 +25,7 @@ static void print_help(FILE *out)
           "crash while writing it.\n\nCommands:\n",
           out);
     for (size_t i = 0; i < COMMANDS; i++) {
-        fprintf(out, "  %-7s %-30s %s\n", commands[i]->name, commands[i]->arguments,
+        fprintf(out, "  %-8s %-30s %s\n", commands[i]->name, commands[i]->arguments,
                 commands[i]->summary);
     }
     fputs("\nStores:\n", out);

@@ -277,10 +277,14 @@ static bool is_equal(const struct or_attempt *attempt)
            memcmp(attempt->key.fingerprint, attempt->own->fingerprint, OR_FINGERPRINT_LEN) == 0;
 }
 
+/* Than what the ledger knows, or than what was just seen on the page: a person, or a write that
+ * came late, may have put something newer there. */
 static bool is_older(const struct or_attempt *attempt)
 {
+    const struct onerow_value *own = &attempt->own->order;
     return attempt->options.policy == ONEROW_POLICY_NEWEST &&
-           or_order_compare(&attempt->own->order, &attempt->key.order) < 0;
+           (or_order_compare(own, &attempt->key.order) < 0 ||
+            (attempt->options.verify_read && or_order_compare(own, &attempt->seen_order) < 0));
 }
 
 static void decide_done(struct or_attempt *attempt, const struct or_event *event,

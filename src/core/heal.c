@@ -2,7 +2,7 @@
  *
  * What a key may be left with, and what becomes of it:
  *
- *     PROBE ─> READ ─┬─ no page of its own, one that may be adopted ─> adopt ───────────┐
+ *     PROBE ─> READ ─┬─ no page of its own, one that may be adopted ─> GET, adopt ──────┐
  *                    ├─ another page with the key ─> condemn ─> trash it, or move its   │ again
  *                    │                                         key out                 <┘
  *                    └─ doubtful, and everything has arrived ─> GET ─┬ equal ──> cleared
@@ -99,12 +99,28 @@ static void send_swap(struct or_heal *heal, struct or_command *command, enum or_
 /* ---- twins ------------------------------------------------------------------------------------
  */
 
-static void adopt(struct or_heal *heal, const struct or_page_record *records,
+/* Looks at the page's order value first: an older record must not replace what it holds. */
+static void weigh(struct or_heal *heal, const struct or_page_record *records,
                   const struct or_choice *choice, struct or_command *command)
 {
-    heal->swap = or_pages_adopt(&heal->key, &heal->candidates[choice->winner],
-                                &records[choice->winner], &(struct onerow_value){0});
-    send_swap(heal, command, OR_HEAL_ADOPTING);
+    heal->winner = choice->winner;
+    heal->winner_record = records[choice->winner];
+    heal->state = OR_HEAL_WEIGHING;
+    command->what = OR_DO_GET;
+    command->page = heal->found[heal->winner];
+}
+
+static void after_weighing(struct or_heal *heal, const struct or_event *event,
+                           struct or_command *command)
+{
+    if (event->answer == OR_ANSWER_OK && !event->in_trash && event->has_key) {
+        heal->swap = or_pages_adopt(&heal->key, &heal->candidates[heal->winner],
+                                    &heal->winner_record, &event->order);
+        send_swap(heal, command, OR_HEAL_ADOPTING);
+    } else {
+        again(heal, event, command,
+              event->answer == OR_ANSWER_RATE ? OR_RETRY_RATE : OR_RETRY_LOOKUP);
+    }
 }
 
 static void dispose(struct or_heal *heal, struct or_command *command)
@@ -115,16 +131,26 @@ static void dispose(struct or_heal *heal, struct or_command *command)
     command->page = page->id;
 }
 
+/* A tombstone's page that came back after the key got another one. Its record still calls it this
+ * key's; the key's own record, which says otherwise, is a condition of the swap. */
+static bool is_left_over(const struct or_heal *heal, const struct or_page_record *record)
+{
+    return heal->key.state == OR_KEY_DONE && record->state == OR_PAGE_BOUND &&
+           or_span_equal(record->key, heal->name);
+}
+
 static void condemn(struct or_heal *heal, const struct or_page_record *record,
                     struct or_command *command)
 {
-    heal->swap = (struct or_swap){.revision = heal->key.revision,
-                                  .becomes = heal->key,
-                                  .keep_key = true,
-                                  .page = heal->found[heal->loser],
-                                  .page_revision = record->revision,
-                                  .page_states = STATE(OR_PAGE_UNRECORDED) | STATE(OR_PAGE_BLANK),
-                                  .page_becomes = OR_PAGE_CONDEMNED};
+    heal->swap =
+        (struct or_swap){.revision = heal->key.revision,
+                         .becomes = heal->key,
+                         .keep_key = true,
+                         .page = heal->found[heal->loser],
+                         .page_revision = record->revision,
+                         .page_states = STATE(OR_PAGE_UNRECORDED) | STATE(OR_PAGE_BLANK) |
+                                        (is_left_over(heal, record) ? STATE(OR_PAGE_BOUND) : 0),
+                         .page_becomes = OR_PAGE_CONDEMNED};
     send_swap(heal, command, OR_HEAL_CONDEMNING);
 }
 
@@ -138,7 +164,7 @@ static bool see_to_losers(struct or_heal *heal, const struct or_page_record *rec
             continue;
         }
         heal->loser = i;
-        if (records[i].state == OR_PAGE_BOUND) {
+        if (records[i].state == OR_PAGE_BOUND && !is_left_over(heal, &records[i])) {
             heal->left++;
             continue;
         }
@@ -262,7 +288,7 @@ static void after_read(struct or_heal *heal, const struct or_event *event,
     struct or_choice choice =
         or_pages_choose(&heal->key, heal->name, heal->candidates, event->records, heal->n_found);
     if (!heal->pending && heal->key.state != OR_KEY_DONE && choice.found) {
-        adopt(heal, event->records, &choice, command);
+        weigh(heal, event->records, &choice, command);
     } else if (heal->pending || !see_to_losers(heal, event->records, command)) {
         see_to_values(heal, command);
     }
@@ -302,6 +328,7 @@ void or_heal_step(struct or_heal *heal, const struct or_event *event, struct or_
     case OR_HEAL_WAITING: probe(heal, command); return;
     case OR_HEAL_PROBING: after_probe(heal, event, command); return;
     case OR_HEAL_READING: after_read(heal, event, command); return;
+    case OR_HEAL_WEIGHING: after_weighing(heal, event, command); return;
     case OR_HEAL_ADOPTING:
     case OR_HEAL_CONDEMNING:
     case OR_HEAL_CLEARING:

@@ -12,6 +12,7 @@ enum or_heal_state {
     OR_HEAL_PROBING,    /* PROBE */
     OR_HEAL_READING,    /* READ of the key's record and those of the found pages */
     OR_HEAL_WAITING,    /* WAIT; afterwards PROBE */
+    OR_HEAL_WEIGHING,   /* GET of a page before it is adopted: its order value */
     OR_HEAL_ADOPTING,   /* SWAP */
     OR_HEAL_CONDEMNING, /* SWAP */
     OR_HEAL_DISPOSING,  /* TRASH or MOVE_KEY */
@@ -36,6 +37,8 @@ struct or_heal {
     bool passed[OR_ATTEMPT_PAGES]; /* nothing more can be done about this one */
     size_t n_found;
     size_t loser; /* index of the one at hand */
+    size_t winner;
+    struct or_page_record winner_record;
     /* once settled */
     unsigned trashed; /* losers that are in the trash */
     unsigned

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/status.h"
+#include "postgres/postgres_url.h"
 #include "store/store_postgres_session.h"
 
 extern const struct onerow_store_type or_store_postgres;

@@ -51,9 +51,9 @@ struct or_postgres_store {
 
 /* One parameter: binary, with its type. */
 struct or_postgres_param {
-    Oid type;
     const char *data; /* NULL: NULL */
     int len;
+    Oid type;
 };
 
 /* One statement of a pipeline. */
@@ -112,11 +112,6 @@ void or_postgres_note_identity(struct or_postgres_store *store, const PGresult *
 enum onerow_status or_postgres_fail(struct or_postgres_store *store, const PGresult *result,
                                     const char *doing, struct onerow_error *error);
 
-/* store_postgres_url.c: libpq's conninfo from a store URL, in *conninfo (the caller's, free), and
- * what may be shown of it in *shown (likewise). Understands postgres:, postgresql: and SQLAlchemy's
- * postgresql+driver:; a query parameter that libpq does not know is refused by name. */
-ONEROW_CHECKED enum onerow_status or_postgres_url(const char *url, char **conninfo, char **shown,
-                                                  struct onerow_error *error);
 
 /* ---- tables (store_postgres_schema.c) ------------------------------------------------------- */
 
@@ -140,13 +135,6 @@ struct or_postgres_column {
     char typtype;     /* pg_type.typtype of base_type: b, e(num), r(ange), m(ultirange), c */
     char category;    /* pg_type.typcategory of base_type: N, S, D, B, A, … */
 };
-
-/* Its input function drops an offset that a text has. Read as timestamptz, in UTC, the text keeps
- * its moment. */
-static inline bool or_postgres_drops_zone(const struct or_postgres_column *column)
-{
-    return column->base_type == OR_OID_TIMESTAMP || column->element_type == OR_OID_TIMESTAMP;
-}
 
 struct or_postgres_writer; /* what the writing parts keep between batches */
 
@@ -183,6 +171,10 @@ static inline bool or_postgres_in_key(const struct or_postgres_table *table, siz
     return false;
 }
 
+/* The columns of the two tables by which keys are locked where nothing enforces them. */
+#define OR_POSTGRES_KEYS_COLUMNS  "(key text PRIMARY KEY)"
+#define OR_POSTGRES_FENCE_COLUMNS "(scope text PRIMARY KEY, token bigint NOT NULL DEFAULT 0)"
+
 static inline struct or_postgres_table *or_postgres_table_of(struct onerow_store_table *table)
 {
     return (struct or_postgres_table *)table;
@@ -199,16 +191,15 @@ void or_postgres_cast(struct or_buffer *sql, const struct or_postgres_column *co
 enum onerow_status or_postgres_suggest(struct onerow_store *store, const char *name,
                                        const char *location, struct or_buffer *yaml,
                                        struct onerow_error *error);
-/* Appends text that came from the database to a comment of one line, in SQL, Python or YAML: what
- * could end the comment, and what YAML does not take, becomes "?". */
-void or_postgres_comment(struct or_buffer *out, struct onerow_span text);
 /* store_postgres_create.c */
 enum onerow_status or_postgres_table_create(struct onerow_store *store,
                                             const struct onerow_table_spec *spec,
                                             const struct onerow_new_column *columns, size_t n,
                                             char **sql, struct onerow_error *error);
-/* An identifier as SQL takes it: in double quotes, those inside doubled. */
-void or_postgres_quote(struct or_buffer *sql, const char *name);
+static inline void or_postgres_quote(struct or_buffer *sql, const char *name)
+{
+    or_buffer_quoted(sql, name);
+}
 /* A string literal: in single quotes, those inside doubled; E'' where there is a backslash. */
 void or_postgres_literal(struct or_buffer *sql, const char *text);
 

@@ -351,6 +351,20 @@ static enum onerow_status set_up(struct or_postgres_work *work)
     return made ? ONEROW_OK : or_fail(work->error, ONEROW_NOMEM, "out of memory");
 }
 
+static struct or_postgres_work work_on(struct onerow_store_table *base,
+                                       const struct onerow_record *const *records, size_t n,
+                                       struct onerow_verdict *verdicts, struct or_arena *arena,
+                                       struct onerow_error *error)
+{
+    return (struct or_postgres_work){.store = or_postgres_store_of(base->store),
+                                     .table = or_postgres_table_of(base),
+                                     .records = records,
+                                     .n = n,
+                                     .verdicts = verdicts,
+                                     .arena = arena,
+                                     .error = error};
+}
+
 /* A dry run never commits, which is when deferred constraints would be checked. */
 static enum onerow_status check_deferred(struct or_postgres_work *work)
 {
@@ -365,13 +379,7 @@ enum onerow_status or_postgres_apply(struct onerow_store_table *base,
                                      struct onerow_verdict *verdicts, struct or_arena *arena,
                                      struct onerow_error *error)
 {
-    struct or_postgres_work work = {.store = or_postgres_store_of(base->store),
-                                    .table = or_postgres_table_of(base),
-                                    .records = records,
-                                    .n = n,
-                                    .verdicts = verdicts,
-                                    .arena = arena,
-                                    .error = error};
+    struct or_postgres_work work = work_on(base, records, n, verdicts, arena, error);
     work.store->has_row_security = work.table->has_row_security;
     enum onerow_status status = set_up(&work);
     for (size_t first = 0, end = 0; first < n && status == ONEROW_OK; first = end) {
@@ -404,13 +412,7 @@ enum onerow_status or_postgres_look(struct onerow_store_table *base,
                                     struct onerow_verdict *verdicts, struct or_arena *arena,
                                     struct onerow_error *error)
 {
-    struct or_postgres_work work = {.store = or_postgres_store_of(base->store),
-                                    .table = or_postgres_table_of(base),
-                                    .records = records,
-                                    .n = n,
-                                    .verdicts = verdicts,
-                                    .arena = arena,
-                                    .error = error};
+    struct or_postgres_work work = work_on(base, records, n, verdicts, arena, error);
     enum onerow_status status = set_up(&work);
     for (size_t first = 0, end = 0; first < n && status == ONEROW_OK; first = end) {
         status = prepare(&work, first, &end);

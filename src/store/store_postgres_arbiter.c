@@ -695,7 +695,7 @@ static enum onerow_status settle_for_less(struct or_postgres_look *look,
         return refuse_weaker(look);
     }
     promise_unenforced(look);
-    return ONEROW_OK;
+    return or_postgres_check_keys(look);
 }
 
 /* ---- advice --------------------------------------------------------------------------- */
@@ -725,28 +725,10 @@ static bool begins_with_key(const struct or_postgres_look *look, const struct ch
     return false;
 }
 
-/* What this role lacks for writing; only where nothing will be written, else it was refused. */
-static void add_grants(struct or_buffer *text, const struct or_postgres_look *look)
-{
-    or_buffer_printf(text, "role %s cannot write here; run: ", look->role);
-    if (*look->missing) {
-        or_buffer_printf(text, "GRANT SELECT, INSERT, UPDATE ON %s TO %s", look->table->quoted,
-                         look->role);
-    }
-    if (*look->sequences) {
-        or_buffer_printf(text, "%sGRANT USAGE ON SEQUENCE %s TO %s", *look->missing ? "; " : "",
-                         look->sequences, look->role);
-    }
-}
-
 static void add_advice(struct or_buffer *text, const struct or_postgres_look *look,
                        const struct choice *choice)
 {
     const struct or_postgres_table *table = look->table;
-    if (!table->spec.only_look && (*look->missing || *look->sequences)) {
-        add_grants(text, look);
-        return;
-    }
     if (!table->arbiter && !begins_with_key(look, choice)) {
         or_buffer_printf(text,
                          "no index begins with a key column: every record reads the whole table; "
@@ -786,6 +768,7 @@ static enum onerow_status decide(struct or_postgres_look *look, struct choice *c
             return status;
         }
     }
+    or_postgres_note_grants(look);
     or_buffer_init(&advice);
     add_advice(&advice, look, choice);
     bool any = advice.len > 0;

@@ -11,41 +11,19 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "store/spec.h"
 #include "store/store_postgres_schema.h"
 
 /* ---- SQL text ------------------------------------------------------------------ */
 
-static void add_doubled(struct or_buffer *sql, const char *text, const char *specials)
-{
-    for (const char *at = text; *at; at++) {
-        if (strchr(specials, *at)) {
-            or_buffer_char(sql, *at);
-        }
-        or_buffer_char(sql, *at);
-    }
-}
-
-void or_postgres_quote(struct or_buffer *sql, const char *name)
-{
-    or_buffer_char(sql, '"');
-    add_doubled(sql, name, "\"");
-    or_buffer_char(sql, '"');
-}
-
 void or_postgres_literal(struct or_buffer *sql, const char *text)
 {
     or_buffer_text(sql, strchr(text, '\\') ? "E'" : "'");
-    add_doubled(sql, text, "'\\");
+    or_buffer_doubled(sql, text, "'\\");
     or_buffer_char(sql, '\'');
 }
 
 /* ---- places ---------------------------------------------------------------------- */
-
-/* Of a location's part, both readings. */
-struct part {
-    const char *spelled;
-    const char *folded;
-};
 
 static const char *fold(struct or_arena *arena, struct onerow_span text)
 {
@@ -58,56 +36,21 @@ static const char *fold(struct or_arena *arena, struct onerow_span text)
     return copy.data ? folded : NULL;
 }
 
-/* Reads one part of a location, quoted or plain; the rest, or NULL when it is no part. */
-static const char *read_part(const char *at, struct or_arena *arena, struct part *part,
-                             bool *no_memory)
-{
-    struct or_buffer text;
-    or_buffer_init(&text);
-    bool quoted = *at == '"';
-    at += quoted;
-    while (*at && (quoted || *at != '.')) {
-        if (quoted && *at == '"') {
-            if (at[1] != '"') {
-                break;
-            }
-            at++;
-        }
-        or_buffer_char(&text, *at++);
-    }
-    bool closed = !quoted || *at++ == '"';
-    part->spelled = or_arena_copy(arena, or_buffer_view(&text)).data;
-    part->folded = quoted ? part->spelled : fold(arena, or_buffer_view(&text));
-    *no_memory |= text.failed || !part->spelled || !part->folded;
-    bool good = closed && text.len > 0 && !*no_memory;
-    or_buffer_finish(&text);
-    return good ? at : NULL;
-}
-
 enum onerow_status or_postgres_read_place(const char *location, struct or_arena *arena,
                                           struct or_postgres_place *place,
                                           struct onerow_error *error)
 {
-    bool no_memory = false;
-    struct part first = {0};
-    struct part second = {0};
-    const char *rest = read_part(location, arena, &first, &no_memory);
-    if (rest && *rest == '.') {
-        rest = read_part(rest + 1, arena, &second, &no_memory);
+    struct or_location_part parts[2];
+    const char *folded[2] = {NULL, NULL};
+    enum onerow_status status = or_spec_location(location, arena, parts, error);
+    for (size_t i = 0; i < 2 && status == ONEROW_OK && parts[i].text; i++) {
+        folded[i] = parts[i].quoted ? parts[i].text : fold(arena, or_span(parts[i].text));
+        status = folded[i] ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
     }
-    if (no_memory) {
-        return or_fail(error, ONEROW_NOMEM, "out of memory");
-    }
-    if (!rest || *rest) {
-        return or_fail(error, ONEROW_CONFIG,
-                       "table \"%s\": not a name; write NAME, SCHEMA.NAME or \"SCHEMA\".\"NAME\"",
-                       location);
-    }
-    *place =
-        second.spelled
-            ? (struct or_postgres_place){first.spelled, second.spelled, first.folded, second.folded}
-            : (struct or_postgres_place){.name = first.spelled, .folded_name = first.folded};
-    return ONEROW_OK;
+    *place = parts[1].text
+                 ? (struct or_postgres_place){parts[0].text, parts[1].text, folded[0], folded[1]}
+                 : (struct or_postgres_place){.name = parts[0].text, .folded_name = folded[0]};
+    return status;
 }
 
 /* ---- making ------------------------------------------------------------------------ */
@@ -137,17 +80,6 @@ const char *or_postgres_declare(enum onerow_type type)
     return "TEXT";
 }
 
-static const struct onerow_key_column *key_column(const struct onerow_table_spec *spec,
-                                                  struct onerow_span name)
-{
-    for (size_t i = 0; i < spec->n_key; i++) {
-        if (or_span_is(name, spec->key[i].name)) {
-            return &spec->key[i];
-        }
-    }
-    return NULL;
-}
-
 static bool nulls_are_keys(const struct onerow_table_spec *spec)
 {
     bool any = false;
@@ -160,7 +92,7 @@ static bool nulls_are_keys(const struct onerow_table_spec *spec)
 static void add_column(struct or_buffer *sql, struct make *make,
                        const struct onerow_new_column *column)
 {
-    const struct onerow_key_column *key = key_column(make->spec, column->name);
+    const struct onerow_key_column *key = or_spec_key_column(make->spec, column->name);
     enum onerow_type type = key && key->type != ONEROW_TYPE_UNKNOWN ? key->type : column->type;
     const char *name = or_arena_copy(&make->arena, column->name).data;
     or_postgres_quote(sql, name ? name : "");
@@ -173,7 +105,7 @@ static void add_column(struct or_buffer *sql, struct make *make,
 static void add_touch_column(struct or_buffer *sql, const struct onerow_table_spec *spec,
                              const struct onerow_new_column *columns, size_t n)
 {
-    if (!spec->touch_column || key_column(spec, or_span(spec->touch_column))) {
+    if (!spec->touch_column || or_spec_key_column(spec, or_span(spec->touch_column))) {
         return;
     }
     for (size_t i = 0; i < n; i++) {

@@ -22,23 +22,10 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "store/spec.h"
 #include "store/store_postgres_schema.h"
 
 /* ---- equality ------------------------------------------------------------------- */
-
-static const char *type_word(enum onerow_type type)
-{
-    static const char *const words[] = {[ONEROW_TYPE_UNKNOWN] = "a key",
-                                        [ONEROW_TYPE_TEXT] = "text",
-                                        [ONEROW_TYPE_INT] = "int",
-                                        [ONEROW_TYPE_DECIMAL] = "decimal",
-                                        [ONEROW_TYPE_BOOL] = "bool",
-                                        [ONEROW_TYPE_DATE] = "date",
-                                        [ONEROW_TYPE_TIMESTAMP] = "timestamp",
-                                        [ONEROW_TYPE_UUID] = "uuid",
-                                        [ONEROW_TYPE_JSON] = "json"};
-    return words[type];
-}
 
 static bool is_type(const struct or_postgres_look *look, size_t column, const char *name)
 {
@@ -106,7 +93,7 @@ static const char *remedy(struct or_postgres_look *look, size_t column, enum one
     if (shown->type != type && shown->type != ONEROW_TYPE_UNKNOWN &&
         !disagreement(look, column, shown->type)) {
         or_buffer_printf(&text, "give the key the column's type (\"%s:%s\")", shown->name,
-                         type_word(shown->type));
+                         or_spec_type_word(shown->type));
         return or_postgres_keep_made(look, &text);
     }
     or_buffer_printf(&text, "run: ALTER TABLE %s ALTER COLUMN ", look->table->quoted);
@@ -145,7 +132,7 @@ static enum onerow_status refuse_key_column(struct or_postgres_look *look, size_
     return or_fail(look->error, ONEROW_CONFIG,
                    "table %s: key column \"%s\" (%s) as %s: it %s\n  %s,\n  or accept PostgreSQL's "
                    "own equality with `key_equality: store` in onerow.yaml%s",
-                   look->table->quoted, shown->name, shown->declared, type_word(type), why,
+                   look->table->quoted, shown->name, shown->declared, or_spec_type_word(type), why,
                    remedy(look, column, type), how_to_give(look, column, type));
 }
 

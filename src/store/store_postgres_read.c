@@ -29,8 +29,6 @@
 #include "base/text.h"
 #include "store/store_postgres.h"
 
-#define OID_TEXT        25
-#define OID_TIMESTAMPTZ 1184
 #define FETCHED         "500" /* rows: as many keys of 64 KiB are 32 MiB */
 #define IDS_SHOWN       10
 #define KEY_CHARACTERS  "65537" /* one more than a key may have bytes */
@@ -75,7 +73,7 @@ static enum onerow_status add_part(struct look_up *look_up, const struct or_post
         return or_fail(error, exhausted ? ONEROW_NOMEM : ONEROW_REJECTED, "%s", reason);
     }
     look_up->params[look_up->n_params++] =
-        (struct or_postgres_param){.type = OID_TEXT, .data = text.data, .len = (int)text.len};
+        (struct or_postgres_param){.type = OR_OID_TEXT, .data = text.data, .len = (int)text.len};
     const struct or_postgres_column *column = &table->columns[table->base.key[k]];
     char name[sizeof "$" + 10];
     snprintf(name, sizeof name, "$%u", look_up->n_params);
@@ -305,7 +303,7 @@ static void show_part(struct or_buffer *json, const struct or_postgres_table *ta
                       const struct onerow_value *part)
 {
     struct onerow_span text = {part->data, part->len};
-    bool moment = key_column(table, k)->base_type == OID_TIMESTAMPTZ;
+    bool moment = key_column(table, k)->base_type == OR_OID_TIMESTAMPTZ;
     if (part->kind == ONEROW_NULL) {
         or_buffer_text(json, "null");
     } else if (part->kind == ONEROW_BOOL || is_json_number(part)) {

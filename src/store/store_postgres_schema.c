@@ -601,9 +601,7 @@ void or_postgres_cast(struct or_buffer *sql, const struct or_postgres_column *co
                       const char *text)
 {
     if (!column->has_fields) {
-        const char *zoned = column->element_type ? "::timestamptz[]" : "::timestamptz";
-        or_buffer_printf(sql, "%s%s::%s", text, or_postgres_drops_zone(column) ? zoned : "",
-                         column->cast);
+        or_buffer_printf(sql, "%s::%s", text, column->cast);
         return;
     }
     /* A cast from text reads without the modifier and cuts by it then; the fields of a JSON object
@@ -612,42 +610,6 @@ void or_postgres_cast(struct or_buffer *sql, const struct or_postgres_column *co
                      "(SELECT f.v FROM pg_catalog.json_to_record(pg_catalog.json_build_object('v', "
                      "%s%s)) AS f(v %s))",
                      text, column->element_type ? "::text[]" : "", column->cast);
-}
-
-/* ---- sequences ----------------------------------------------------------------------------- */
-
-static bool is_key_column(const struct or_postgres_table *table, size_t column)
-{
-    bool is = false;
-    for (size_t k = 0; k < table->spec.n_key; k++) {
-        is |= table->base.key[k] == column;
-    }
-    return is;
-}
-
-/* A default is made for every record that lacks its column, be its row there or not: without the
- * sequence all of them would be rejected. */
-static enum onerow_status check_sequences(struct or_postgres_look *look)
-{
-    const struct or_postgres_table *table = look->table;
-    struct or_buffer names;
-    const char *column = NULL;
-    or_buffer_init(&names);
-    for (size_t i = 0; i < table->base.n_columns; i++) {
-        if (look->detail[i].sequence && !is_key_column(table, i)) {
-            or_buffer_printf(&names, "%s%s", names.len ? ", " : "", look->detail[i].sequence);
-            column = column ? column : look->columns[i].name;
-        }
-    }
-    look->sequences = or_postgres_keep_made(look, &names);
-    if (!column || !look->writes) {
-        return ONEROW_OK;
-    }
-    return or_fail(look->error, ONEROW_CONFIG,
-                   "%s: table %s: role %s may not draw from the sequence that is the default of "
-                   "column \"%s\"\n  run: GRANT USAGE ON SEQUENCE %s TO %s",
-                   look->store->shown, table->quoted, look->role, column, look->sequences,
-                   look->role);
 }
 
 /* ---- order and touch ----------------------------------------------------------------------- */
@@ -720,7 +682,7 @@ static enum onerow_status look_at_table(struct or_postgres_look *look)
     enum onerow_status status = look_at_relation(look);
     status = status == ONEROW_OK ? look_at_columns(look) : status;
     status = status == ONEROW_OK ? or_postgres_resolve_key(look) : status;
-    status = status == ONEROW_OK ? check_sequences(look) : status;
+    status = status == ONEROW_OK ? or_postgres_check_sequences(look) : status;
     status = status == ONEROW_OK ? resolve_order(look) : status;
     status = status == ONEROW_OK ? resolve_touch(look) : status;
     status = status == ONEROW_OK ? or_postgres_decide(look) : status;

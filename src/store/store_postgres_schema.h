@@ -100,6 +100,12 @@ const char *or_postgres_near_names(struct or_postgres_look *look, const char *na
 
 /* store_postgres_key.c: the key's columns and types; refuses those whose equality differs. */
 ONEROW_CHECKED enum onerow_status or_postgres_resolve_key(struct or_postgres_look *look);
+/* store_postgres_privilege.c: what the role lacks beside the table itself. Refused where rows will
+ * be written; else told as the table's refusal, which note_grants does for all that a GRANT gives.
+ * Sequences: those that defaults draw from. Keys: the tables by which keys are locked. */
+ONEROW_CHECKED enum onerow_status or_postgres_check_sequences(struct or_postgres_look *look);
+ONEROW_CHECKED enum onerow_status or_postgres_check_keys(struct or_postgres_look *look);
+void or_postgres_note_grants(struct or_postgres_look *look);
 /* store_postgres_arbiter.c: what keeps one row per key, how a row is identified, and what is
  * promised. */
 ONEROW_CHECKED enum onerow_status or_postgres_decide(struct or_postgres_look *look);

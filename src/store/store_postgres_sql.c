@@ -99,7 +99,7 @@ static void add_stored(struct or_buffer *sql, const struct or_postgres_table *ta
         add_given(sql, table, shape, i);
         return;
     }
-    if (column->has_fields || or_postgres_drops_zone(column)) {
+    if (column->has_fields) {
         add_given(sql, table, shape, i);
     } else {
         or_buffer_printf(sql, "v.c%u", i);

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "store/store_postgres.h"
+#include "store/suggest.h"
 
 enum form { PSQL, SQLALCHEMY, PSYCOPG };
 
@@ -247,7 +248,7 @@ static void add_python(struct or_buffer *out, const struct or_postgres_table *ta
 
 static void add_comment(struct or_buffer *sql, const char *text)
 {
-    or_postgres_comment(sql, or_span(text));
+    or_comment(sql, or_span(text));
 }
 
 static void add_left_out(struct or_buffer *sql, const struct or_postgres_table *table,

@@ -97,10 +97,10 @@ static enum onerow_status read_report(struct or_postgres_work *work,
     snprintf(inserted, sizeof inserted, "%zu", inserts ? group->n : 0);
     snprintf(oid, sizeof oid, "%u", work->table->oid);
     const struct or_postgres_param params[] = {
-        {OR_OID_TEXT, PQgetvalue(report, 0, 0), PQgetlength(report, 0, 0)},
-        {OR_OID_TEXT, rows, (int)strlen(rows)},
-        {OR_OID_TEXT, inserted, (int)strlen(inserted)},
-        {OR_OID_TEXT, oid, (int)strlen(oid)},
+        {PQgetvalue(report, 0, 0), PQgetlength(report, 0, 0), OR_OID_TEXT},
+        {rows, (int)strlen(rows), OR_OID_TEXT},
+        {inserted, (int)strlen(inserted), OR_OID_TEXT},
+        {oid, (int)strlen(oid), OR_OID_TEXT},
     };
     struct or_postgres_statement read = {.sql = report_sql, .params = params, .n_params = 4};
     enum onerow_status status = or_postgres_run(work->store, &read, 1, NULL, work->error);

@@ -92,11 +92,11 @@ static enum onerow_status make_tables(struct or_postgres_work *work)
     or_buffer_init(&fence);
     or_buffer_text(&turn, "SELECT pg_catalog.pg_advisory_xact_lock("
                           "pg_catalog.hashtextextended('onerow_keys', 0))");
-    or_buffer_printf(&keys, "CREATE TABLE IF NOT EXISTS %s (key text PRIMARY KEY)",
+    or_buffer_printf(&keys, "CREATE TABLE IF NOT EXISTS %s " OR_POSTGRES_KEYS_COLUMNS,
                      work->table->keys_table);
     or_buffer_text(&fence, "CREATE TABLE IF NOT EXISTS ");
     add_fence(&fence, work->table);
-    or_buffer_text(&fence, " (scope text PRIMARY KEY, token bigint NOT NULL DEFAULT 0)");
+    or_buffer_text(&fence, " " OR_POSTGRES_FENCE_COLUMNS);
     enum onerow_status status = perform(work, &turn, NULL, 0, &rows);
     if (status == ONEROW_OK) {
         status = perform(work, &keys, NULL, 0, &rows);
@@ -121,7 +121,7 @@ static enum onerow_status share_fence(struct or_postgres_work *work, const char 
     struct or_buffer make;
     struct or_buffer take;
     int rows = 0;
-    struct or_postgres_param name = {OR_OID_TEXT, scope, (int)strlen(scope)};
+    struct or_postgres_param name = {scope, (int)strlen(scope), OR_OID_TEXT};
     or_buffer_init(&make);
     or_buffer_init(&take);
     or_buffer_text(&make, "INSERT INTO ");
@@ -198,7 +198,7 @@ static enum onerow_status lock(struct or_postgres_work *work, const struct or_bu
 {
     struct or_buffer make;
     struct or_buffer take;
-    struct or_postgres_param names = {OR_OID_TEXT_ARRAY, array->data, (int)array->len};
+    struct or_postgres_param names = {array->data, (int)array->len, OR_OID_TEXT_ARRAY};
     int ignored = 0;
     int rows = 0;
     or_buffer_init(&make);

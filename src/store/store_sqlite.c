@@ -145,18 +145,6 @@ enum onerow_status or_sqlite_prepare_made(struct or_sqlite_store *store,
                        : or_sqlite_prepare(store, or_buffer_cstr(sql), stmt, error);
 }
 
-void or_sqlite_quote(struct or_buffer *sql, const char *name)
-{
-    or_buffer_char(sql, '"');
-    for (const char *at = name; *at; at++) {
-        if (*at == '"') {
-            or_buffer_char(sql, '"');
-        }
-        or_buffer_char(sql, *at);
-    }
-    or_buffer_char(sql, '"');
-}
-
 /* ---- opening ---------------------------------------------------------------- */
 
 static bool stopped(const struct or_sqlite_store *store)

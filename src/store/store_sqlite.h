@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "onerow/extend.h"
-#include "store/turn.h"
+#include "base/turn.h"
 
 /* How SQLite converts what is stored in a column (https://sqlite.org/datatype3.html, 3.1). */
 enum or_affinity {
@@ -120,8 +120,10 @@ ONEROW_CHECKED enum onerow_status or_sqlite_prepare_made(struct or_sqlite_store 
                                                          struct onerow_error *error);
 /* Runs a statement without answers that is kept in *stmt; SQLITE_OK or what went wrong. */
 int or_sqlite_run(struct or_sqlite_store *store, sqlite3_stmt **stmt, const char *sql);
-/* "name" with its quotes doubled. */
-void or_sqlite_quote(struct or_buffer *sql, const char *name);
+static inline void or_sqlite_quote(struct or_buffer *sql, const char *name)
+{
+    or_buffer_quoted(sql, name);
+}
 
 /* ---- store_sqlite_schema.c --------------------------------------------------- */
 
@@ -130,6 +132,9 @@ enum onerow_status or_sqlite_table_open(struct onerow_store *store,
                                         struct onerow_store_table **table,
                                         struct onerow_error *error);
 void or_sqlite_table_close(struct onerow_store_table *table);
+
+/* ---- store_sqlite_suggest.c -------------------------------------------------- */
+
 enum onerow_status or_sqlite_suggest(struct onerow_store *store, const char *name,
                                      const char *location, struct or_buffer *yaml,
                                      struct onerow_error *error);

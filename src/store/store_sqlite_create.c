@@ -12,34 +12,10 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "store/spec.h"
 #include "store/store_sqlite.h"
 
 /* ---- places ------------------------------------------------------------------ */
-
-/* Reads one part of a location, quoted or plain; the rest, or NULL when it is no part. */
-static const char *read_part(const char *at, struct or_arena *arena, const char **part,
-                             bool *no_memory)
-{
-    struct or_buffer text;
-    or_buffer_init(&text);
-    bool quoted = *at == '"';
-    at += quoted;
-    while (*at && (quoted || *at != '.')) {
-        if (quoted && *at == '"') {
-            if (at[1] != '"') {
-                break;
-            }
-            at++;
-        }
-        or_buffer_char(&text, *at++);
-    }
-    bool closed = !quoted || *at++ == '"';
-    *part = or_arena_copy(arena, or_buffer_view(&text)).data;
-    *no_memory |= text.failed || !*part;
-    bool good = closed && text.len > 0 && !*no_memory;
-    or_buffer_finish(&text);
-    return good ? at : NULL;
-}
 
 /* Whether the schema (NULL: any) has such a table; *found receives the schema's own name. ABSENT:
  * it has none. */
@@ -91,21 +67,13 @@ enum onerow_status or_sqlite_locate(struct or_sqlite_store *store, const char *l
     if (status != ONEROW_ABSENT) {
         return status; /* OK: the location as a whole is a name, dots and all */
     }
-    bool no_memory = false;
-    const char *first = NULL;
-    const char *second = NULL;
-    const char *rest = read_part(location, arena, &first, &no_memory);
-    if (rest && *rest == '.') {
-        rest = read_part(rest + 1, arena, &second, &no_memory);
+    struct or_location_part parts[2];
+    status = or_spec_location(location, arena, parts, error);
+    if (status != ONEROW_OK) {
+        return status;
     }
-    if (no_memory) {
-        return or_fail(error, ONEROW_NOMEM, "out of memory");
-    }
-    if (!rest || *rest) {
-        return or_fail(error, ONEROW_CONFIG,
-                       "table \"%s\": not a name; write NAME, SCHEMA.NAME or \"SCHEMA\".\"NAME\"",
-                       location);
-    }
+    const char *first = parts[0].text;
+    const char *second = parts[1].text;
     if (second && !has_schema(store, first)) {
         if (location[0] != '"') {
             return ONEROW_OK; /* a plain name with a dot in it */
@@ -136,21 +104,10 @@ static const char *declare(enum onerow_type type, bool in_key)
     return "TEXT";
 }
 
-static const struct onerow_key_column *key_column(const struct onerow_table_spec *spec,
-                                                  struct onerow_span name)
-{
-    for (size_t i = 0; i < spec->n_key; i++) {
-        if (or_span_is(name, spec->key[i].name)) {
-            return &spec->key[i];
-        }
-    }
-    return NULL;
-}
-
 static void add_column(struct or_buffer *sql, const struct onerow_table_spec *spec,
                        const struct onerow_new_column *column, struct or_arena *arena)
 {
-    const struct onerow_key_column *key = key_column(spec, column->name);
+    const struct onerow_key_column *key = or_spec_key_column(spec, column->name);
     enum onerow_type type = key && key->type != ONEROW_TYPE_UNKNOWN ? key->type : column->type;
     const char *name = or_arena_copy(arena, column->name).data;
     or_sqlite_quote(sql, name ? name : "");
@@ -171,7 +128,7 @@ static void table_sql(struct or_buffer *sql, const struct onerow_table_spec *spe
         or_buffer_text(sql, i ? ", " : " (");
         add_column(sql, spec, &columns[i], arena);
     }
-    if (spec->touch_column && !key_column(spec, or_span(spec->touch_column))) {
+    if (spec->touch_column && !or_spec_key_column(spec, or_span(spec->touch_column))) {
         bool given = false;
         for (size_t i = 0; i < n; i++) {
             given |= or_span_is(columns[i].name, spec->touch_column);

@@ -25,6 +25,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "store/spec.h"
 #include "store/store_sqlite.h"
 
 /* ---- types ------------------------------------------------------------------- */
@@ -362,20 +363,6 @@ static const char *marker_of(enum onerow_type type)
     }
 }
 
-static const char *type_word(enum onerow_type type)
-{
-    static const char *const words[] = {[ONEROW_TYPE_UNKNOWN] = "unknown",
-                                        [ONEROW_TYPE_TEXT] = "text",
-                                        [ONEROW_TYPE_INT] = "int",
-                                        [ONEROW_TYPE_DECIMAL] = "decimal",
-                                        [ONEROW_TYPE_BOOL] = "bool",
-                                        [ONEROW_TYPE_DATE] = "date",
-                                        [ONEROW_TYPE_TIMESTAMP] = "timestamp",
-                                        [ONEROW_TYPE_UUID] = "uuid",
-                                        [ONEROW_TYPE_JSON] = "json"};
-    return words[type];
-}
-
 static enum onerow_status resolve_key_column(struct look *look, size_t i)
 {
     struct or_sqlite_table *table = look->table;
@@ -409,7 +396,7 @@ static enum onerow_status resolve_key_column(struct look *look, size_t i)
                        "the key another type (\"%s:text\"), or accept SQLite's own equality with "
                        "`key_equality: store` in onerow.yaml",
                        table->name, key->name, *shown->declared ? shown->declared : "no type",
-                       type_word(type), why, marker_of(type), key->name);
+                       or_spec_type_word(type), why, marker_of(type), key->name);
     }
     table->base.key[i] = (uint16_t)column;
     table->base.key_types[i] = type;
@@ -896,64 +883,4 @@ void or_sqlite_table_close(struct onerow_store_table *base)
     sqlite3_finalize(table->identify);
     or_arena_finish(&table->arena);
     free(table);
-}
-
-/* ---- onerow init --------------------------------------------------------------- */
-
-/* YAML's plain scalars are few; everything is written as a JSON string, which YAML reads, too. */
-static void suggest_table(struct or_buffer *yaml, const char *store, const char *table,
-                          const char *columns)
-{
-    or_buffer_text(yaml, "  ");
-    or_buffer_json(yaml, or_span(table));
-    or_buffer_text(yaml, ":\n    store: ");
-    or_buffer_json(yaml, or_span(store));
-    or_buffer_text(yaml, "\n    location: ");
-    or_buffer_json(yaml, or_span(table));
-    if (columns) {
-        or_buffer_printf(yaml, "\n    key: %s\n", columns);
-    } else {
-        or_buffer_text(yaml, "\n    key: []   # no unique index: name the key's columns\n");
-    }
-}
-
-enum onerow_status or_sqlite_suggest(struct onerow_store *base, const char *name,
-                                     const char *location, struct or_buffer *yaml,
-                                     struct onerow_error *error)
-{
-    /* The narrowest full unique index that is not merely the rowid; else the primary key. */
-    static const char sql[] =
-        "SELECT t.name, coalesce((SELECT (SELECT json_group_array(i.name) FROM "
-        "pragma_index_info(l.name) AS i) FROM pragma_index_list(t.name) AS l WHERE l.\"unique\" "
-        "AND "
-        "NOT l.partial AND NOT EXISTS (SELECT 1 FROM pragma_index_info(l.name) AS i WHERE i.cid < "
-        "0) "
-        "ORDER BY l.origin = 'pk', (SELECT count(*) FROM pragma_index_info(l.name)), l.seq LIMIT "
-        "1), "
-        "(SELECT CASE count(*) WHEN 0 THEN NULL ELSE json_group_array(c.name) END FROM "
-        "pragma_table_info(t.name) AS c WHERE c.pk)) FROM pragma_table_list AS t WHERE "
-        "t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND "
-        "(?1 IS NULL OR t.name = ?1 COLLATE NOCASE) ORDER BY t.name";
-    struct or_sqlite_store *store = or_sqlite_store_of(base);
-    sqlite3_stmt *stmt = NULL;
-    enum onerow_status status = or_sqlite_prepare(store, sql, &stmt, error);
-    if (status != ONEROW_OK) {
-        return status;
-    }
-    sqlite3_bind_text(stmt, 1, location, -1, SQLITE_STATIC);
-    int code = SQLITE_ROW;
-    size_t n = 0;
-    while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
-        suggest_table(yaml, name, (const char *)sqlite3_column_text(stmt, 0),
-                      (const char *)sqlite3_column_text(stmt, 1));
-        n++;
-    }
-    if (code != SQLITE_DONE) {
-        status = or_sqlite_fail(store, code, "listing the tables", error);
-    } else if (n == 0) {
-        status = or_fail(error, ONEROW_ABSENT, "%s: there is no table%s%s", store->path,
-                         location ? " " : "", location ? location : "");
-    }
-    sqlite3_finalize(stmt);
-    return status;
 }

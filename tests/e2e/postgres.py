@@ -329,6 +329,25 @@ def shared():
     return Server()
 
 
+# ---- what put tells -----------------------------------------------------------------------------
+
+def put(t, records, *options):
+    """Puts records into table t of the configuration; (outcome, reason) of each, in the order of the
+    input."""
+    return put_file(t, t.ndjson("in.ndjson", records), *options)
+
+
+def put_file(t, path, *options):
+    result = t.onerow("put", "t", "--results", "R", *options, path)
+    assert result.code in (0, 1), result
+    lines = sorted(t.results("R"), key=lambda line: line["line"])
+    return [(line["outcome"], line["reason"]) for line in lines]
+
+
+def outcomes(told):
+    return [outcome for outcome, _ in told]
+
+
 # ---- the proxy ----------------------------------------------------------------------------------
 
 Message = collections.namedtuple("Message", "kind data sql")

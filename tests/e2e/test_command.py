@@ -323,6 +323,31 @@ def test_names_that_need_quotes(t):
 
 # ---- the other commands -----------------------------------------------------------------------------
 
+def test_init_writes_what_can_be_loaded(t):
+    """Whatever the database holds: a table without a key is a comment to be finished by hand, and
+    what speaks against a key stands beside it."""
+    t.sql("x.db", "CREATE TABLE good(k TEXT PRIMARY KEY); CREATE TABLE bare(v TEXT, \"odd\nname\" TEXT); "
+                  "CREATE TABLE \"${HOME}\"(\"a: b\" TEXT UNIQUE NOT NULL); "
+                  "CREATE TABLE \"a.b\"(k TEXT UNIQUE); CREATE TABLE \"bell\x07\"(k TEXT UNIQUE); "
+                  "CREATE TABLE folded(k TEXT COLLATE NOCASE UNIQUE); "
+                  "CREATE TABLE wide(" + ", ".join(f"c{i} INT" for i in range(40)) + ", UNIQUE(" +
+          ", ".join(f"c{i}" for i in range(40)) + "))")
+    made = t.onerow("init", "sqlite:x.db", "-o", "-")
+    assert made.code == 0, made
+    for entry in ("bare", "wide"):
+        assert f"  # left out, for it has no key yet:\n  # \"{entry}\":\n" in made.out, made
+    assert made.out.count("  #   key: []   # no unique index: name the key's columns\n") == 2, made
+    assert "  # left out: a name has a control character in it" in made.out, made
+    assert "\n    # x.db: nothing keeps table \"folded\" at one row per key: " in made.out, made
+    t.write("onerow.yaml", made.out)
+    told = {line["table"]: line for line in
+            map(json.loads, t.onerow("check", "--json").out.splitlines())}
+    assert {name for name, line in told.items() if line["status"] == "OK"} == \
+        {"good", "$(HOME}", "a.b"}, told
+    assert set(told) == {"good", "$(HOME}", "a.b", "folded"}, told
+    assert told["$(HOME}"]["key"] == "a: b:text", told
+
+
 def test_init_check_sql_audit(t):
     """What init writes passes check; what sql prints is an upsert; audit finds what no index stops."""
     t.sql("x.db", TABLE + "; CREATE TABLE u(a TEXT NOT NULL, b INTEGER NOT NULL, c TEXT, "

@@ -8,6 +8,7 @@ tells whether anything stays of what onerow asked the triggers.
 """
 import harness
 import postgres
+from postgres import outcomes, put
 
 CONFIGURATION = """stores:
   app: {{ url: "{url}" }}
@@ -41,18 +42,6 @@ def place(t, *statements, key="k", more="", role="postgres"):
     url = server().url(database).replace("postgres@", role + "@")
     t.write("onerow.yaml", CONFIGURATION.format(url=url, key=key, more=more))
     return database
-
-
-def put(t, records, *options):
-    """Puts records; (outcome, reason) of each, in the order of the input."""
-    result = t.onerow("put", "t", "--results", "R", *options, t.ndjson("in.ndjson", records))
-    assert result.code in (0, 1), result
-    lines = sorted(t.results("R"), key=lambda line: line["line"])
-    return [(line["outcome"], line["reason"]) for line in lines]
-
-
-def outcomes(told):
-    return [outcome for outcome, _ in told]
 
 
 def everything(database, columns="*"):

@@ -148,6 +148,26 @@ def test_check_says_the_weaker_promise(t):
     assert server().sql(database, "SELECT scope FROM onerow_fence") == [["public.t"]]
 
 
+def test_a_role_that_may_not_make_the_tables(t):
+    """check and put say so before anything is written, with what to run; what reads goes on."""
+    database = place(t)
+    server().sql(database, "DROP ROLE IF EXISTS keyless; CREATE ROLE keyless LOGIN; "
+                           "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO keyless; "
+                           "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO keyless; "
+                           "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    with open(t.path("onerow.yaml"), encoding="utf-8") as file:
+        t.write("onerow.yaml", file.read().replace("postgres@", "keyless@"))
+    check = t.onerow("check")
+    assert check.code == 78 and "run: GRANT CREATE ON SCHEMA public TO keyless;" in check.out, check
+    refused = t.onerow("put", "t", input='{"name": "a"}\n')
+    assert refused.code == 78 and "GRANT CREATE ON SCHEMA public" in refused.err, refused
+    assert select(database) == [] and t.letters() == []
+    assert t.onerow("get", "t", "name=a").code == 1
+    server().sql(database, "GRANT CREATE ON SCHEMA public TO keyless")
+    assert t.onerow("check").code == 0
+    assert put(t, [{"name": "a", "ver": 1}]) == (0, [("created", None)])
+
+
 def beside(database):
     return [name for name, in server().sql(
         database, "SELECT relname FROM pg_class WHERE relname LIKE 'onerow%' AND relkind = 'r' "

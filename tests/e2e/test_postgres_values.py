@@ -11,6 +11,7 @@ import json
 
 import harness
 import postgres
+from postgres import put, put_file
 
 CONFIGURATION = """stores:
   app: {{ url: "{url}" }}
@@ -18,7 +19,10 @@ tables:
   t:
     store: app
 {more}"""
-PREPARE = """CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('sad', 'ok', 'so "so"');
+PREPARE = """CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE SCHEMA "App";
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'so "so"'); CREATE TYPE "App"."Size" AS ENUM ('S', 'L');
+CREATE TYPE pair AS (a int, b text); CREATE DOMAIN "App".tag AS varchar(5);
+CREATE DOMAIN tags AS text[];
 CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE DOMAIN seen AS timestamp;
 CREATE DOMAIN moods AS mood[]"""
 KEYED = "    key: [k]\n"
@@ -36,46 +40,70 @@ class Type:
 
 UUID = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
 TYPES = [
-    Type("smallint", -32768, "-32768", "-32768", 7.0, "7", 32768, "x", 1.5),
-    Type("integer", 1e3, "1000", "1000", 2147483647, "2147483647", 2147483648, True, "1.5"),
+    Type("smallint", -32768, "-32768", "-32768", 7.0, "7", 32768, "x", 1.5, True, "", [1]),
+    Type("integer", 1e3, "1000", "1000", 2147483647, "2147483647", 2147483648, True, "1.5", 1e10,
+         {}),
     Type("bigint", 9007199254740993, "9007199254740993", "9007199254740993", -1, "-1",
-         9223372036854775808, [1]),
+         9223372036854775808, -9223372036854775809, 0.5, [1]),
+    Type("bigint", 9223372036854775807, "9223372036854775807", "9223372036854775807", 0, "0"),
+    Type("oid", 4294967295, "4294967295", "4294967295", 1, "1"),
     Type("numeric", 0.1, "0.1", "0.1", "123456789012345678901234567890.50",
          "123456789012345678901234567890.50", "1,5", False),
-    Type("numeric(6,2)", -1234.5, "-1234.5", "-1234.50", 1, "1.00", 10000, "a"),
-    Type("real", 1.5, "1.5", "1.5", -2, "-2", "1e99", "x"),
-    Type("double precision", 1e-300, "1e-300", "1e-300", "NaN", "NaN", "1e999", {}),
+    Type("numeric(6,2)", -1234.5, "-1234.5", "-1234.50", 1, "1.00", 10000, "a", True),
+    Type("real", 1.5, "1.5", "1.5", -2, "-2", "1e99", 1e99, "x"),
+    Type("double precision", 1e-300, "1e-300", "1e-300", "NaN", "NaN", "1e999", "x", {}),
+    Type("money", "$1,234.50", "$1,234.50", "$1,234.50", "$0.01", "$0.01"),
     Type("boolean", True, "t", "t", 0, "f", "maybe", 2),
+    Type("boolean", False, "false", "f", True, "t", "perhaps", 0.5),
     Type("text", "ä \"'\\ \n,{}", "ä \"'\\ \n,{}", "ä \"'\\ \n,{}", "", ""),
-    Type("varchar(3)", "äöü", "äöü", "äöü", "", "", "abcd"),
+    Type("varchar(3)", "äöü", "äöü", "äöü", "", "", "abcd", "ääää"),
     Type("char(3)", "ab", "ab", "ab ", "c", "c  ", "abcd"),
     Type("citext", "Bob", "Bob", "Bob", "bob", "bob"),
-    Type("mood", 'so "so"', 'so "so"', 'so "so"', "sad", "sad", "happy", 1),
-    Type("positive", 5, "5", "5", 6, "6", 0, "five"),
+    Type("name", "n", "n", "n", "N", "N"),
+    Type("mood", 'so "so"', 'so "so"', 'so "so"', "sad", "sad", "happy", "SAD", 1),
+    Type('"App"."Size"', "L", "L", "L", "S", "S", "M"),
+    Type("positive", 5, "5", "5", 6, "6", 0, -1, "five"),
+    Type('"App".tag', "abc", "abc", "abc", "", "", "too long"),
     Type("seen", "2024-01-01T00:30:00+02:00", "2023-12-31 22:30", "2023-12-31 22:30:00",
          "2024-01-01T00:30:00", "2024-01-01 00:30:00", "2024-01-01 00:30:00 Europe/Berlin"),
     Type("uuid", UUID.upper(), UUID.replace("-", ""), UUID, UUID.replace("a", "b"),
-         UUID.replace("a", "b"), UUID[1:], 5),
+         UUID.replace("a", "b"), UUID[1:], UUID[:8], 5),
     Type("date", "2024-02-29", "2024-02-29T00:00:00Z", "2024-02-29", "infinity", "infinity",
-         "2023-02-29", "2024-02-29T12:00:00Z", "2024-02-29T00:00:00+02:00"),
+         "2023-02-29", "2024-02-29T12:00:00Z", "2024-02-29T00:00:00+02:00", "tomorrow morning",
+         20240101.5),
     Type("time", "23:59:59.5", "23:59:59.5Z", "23:59:59.5", "00:00", "00:00:00", "25:00",
          "12:00:00+02:00", "2024-02-29 12:00:00"),
     Type("timetz", "12:00:00+02:00", "12:00+02", "12:00:00+02", "12:00Z", "12:00:00+00", "25:00Z"),
     Type("timestamp", "2024-03-01T01:30:00.25+02:00", "2024-02-29 23:30:00.25Z",
          "2024-02-29 23:30:00.25", "2024-02-29", "2024-02-29 00:00:00", "2024-01-01T00:00:00 CET",
          "2023-02-29T00:00:00+02:00", "2023-02-29T00:00:00", 1704067200),
+    Type("timestamp", "2024-02-29T12:00:00.000001", "2024-02-29 12:00:00.000001",
+         "2024-02-29 12:00:00.000001", "2024-02-29T12:00:00", "2024-02-29 12:00:00"),
     Type("timestamptz", "2024-02-29T12:00:00+02:00", "2024-02-29T10:00:00", "2024-02-29 10:00:00+00",
-         "2024-07-01 12:00 Europe/Berlin", "2024-07-01 10:00:00+00", "2024-13-01T00:00:00Z"),
+         "2024-07-01 12:00 Europe/Berlin", "2024-07-01 10:00:00+00", "2024-13-01T00:00:00Z",
+         "yesterday evening"),
+    Type("timestamptz(0)", "2024-02-29T12:00:00Z", "2024-02-29T12:00:00Z", "2024-02-29 12:00:00+00",
+         "2024-02-29T12:00:01", "2024-02-29 12:00:01+00"),
     Type("interval", "1 day 2 hours", "P1DT2H", "1 day 02:00:00", "PT1S", "00:00:01",
          "one fortnight"),
     Type("inet", "10.0.0.1/8", "10.0.0.1/8", "10.0.0.1/8", "::1", "::1", "10.0.0.256"),
-    Type("int4range", "[1,5)", "[1,4]", "[1,5)", "empty", "empty", "[5,1]"),
+    Type("cidr", "10.0.0.0/8", "10.0.0.0/8", "10.0.0.0/8", "::1", "::1/128", "10.0.0.1/8"),
+    Type("macaddr", "08:00:2b:01:02:03", "08002b010203", "08:00:2b:01:02:03", "08002b010204",
+         "08:00:2b:01:02:04"),
+    Type("int4range", "[1,5)", "[1,4]", "[1,5)", "empty", "empty", "[5,1]", "1-5"),
+    Type("int4multirange", "{[1,2),[5,6)}", "{[1,2),[5,6)}", "{[1,2),[5,6)}", "{}", "{}"),
     Type("tsrange", "[2024-01-01 00:00:00,)", "[2024-01-01 00:00:00Z,)",
          '["2024-01-01 00:00:00",)', "(,)", "(,)", '["2024-01-01 00:00:00+02",)'),
     Type("tstzrange", '["2024-01-01 02:00:00+02",)', '["2024-01-01 00:00:00Z",)',
          '["2024-01-01 00:00:00+00",)', "empty", "empty", "[2024-13-01,)"),
     Type("daterange", "[2024-01-01,2024-02-01)", "[2024-01-01,2024-01-31]",
          "[2024-01-01,2024-02-01)", "empty", "empty", "[2024-01-01 12:00,)"),
+    Type("xml", "<a>1</a>", "<a>1</a>", "<a>1</a>", "<b/>", "<b/>", "<a>"),
+    Type("point", "(1,2)", "(1,2)", "(1,2)", "(1,2.5)", "(1,2.5)"),
+    Type("box", "(3,4),(1,2)", "(3,4),(1,2)", "(3,4),(1,2)", "(3,4),(1,1)", "(3,4),(1,1)"),
+    Type("tsvector", "'a':1 'b':2", "'a':1 'b':2", "'a':1 'b':2", "'c'", "'c'"),
+    Type("hstore", '"a"=>"1"', '"a"=>"1"', '"a"=>"1"', '"a"=>NULL', '"a"=>NULL'),
+    Type("pair", '(1,"a b")', '(1,"a b")', '(1,"a b")', "(2,)", "(2,)"),
     Type("bytea", "\\x00ff", "\\x00FF", "\\x00ff", "\\x", "\\x", "\\x0", 5),
     Type("bit(3)", "101", "b101", "101", "111", "111", "10", "1010", "abc"),
     Type("varbit(5)", "1010", "xA", "1010", "", "", "101010", "x1f"),
@@ -84,17 +112,19 @@ TYPES = [
          "x", '"x"'),
     Type("jsonb", {"b": [1, None], "a": "ä"}, '{"a": "ä", "b": [1, null]}',
          '{"a": "ä", "b": [1, null]}', [], "[]"),
-    Type("int[]", [1, None, -3], "{1,null,-3}", "{1,NULL,-3}", [], "{}", [1, "x"], {"a": 1}, "1,2"),
+    Type("int[]", [1, None, -3], "{1,null,-3}", "{1,NULL,-3}", [], "{}", [1, "x"], {"a": 1}, "1,2",
+         [[1], [2, 3]], 5),
     Type("int[][]", [[1, None], [3, 4]], "{{1,NULL},{3,4}}", "{{1,NULL},{3,4}}", [[[5]]], "{{{5}}}",
          [[1], [2, 3]], [[]]),
     Type("text[]", ["a b", 'q"\\', "", "NULL", None, "{,}"],
          '{a b,"q\\"\\\\","","NULL",NULL,"{,}"}', '{"a b","q\\"\\\\","","NULL",NULL,"{,}"}', ["ä"],
-         "{ä}", "a", '{"a}'),
+         "{ä}", "a", 5, '{"a}'),
+    Type("tags", ["a"], "{a}", "{a}", [], "{}"),
     Type("varchar(2)[]", ["ab", "c"], "{ab,c}", "{ab,c}", [None], "{NULL}", ["abc"], "{abc}"),
     Type("numeric(4,1)[]", [1, 2.5], "{1,2.5}", "{1.0,2.5}", [[3]], "{{3.0}}", [1000], "{1000}"),
     Type("boolean[]", [True, False, None], "{t,f,NULL}", "{t,f,NULL}", [1], "{t}", ["maybe"]),
     Type("mood[]", ["ok", 'so "so"'], '{ok,"so \\"so\\""}', '{ok,"so \\"so\\""}', [], "{}",
-         ["happy"]),
+         ["happy"], [["ok", "happy"]]),
     Type("moods", ["ok", None], "{ok,NULL}", "{ok,NULL}", [], "{}", ["happy"]),
     Type("jsonb[]", [{"a": 1}, [2]], '{"{\\"a\\":1}",[2]}', '{"{\\"a\\": 1}",[2]}', [], "{}"),
     Type("date[]", ["2024-02-29"], "{2024-02-29}", "{2024-02-29}", [None], "{NULL}",
@@ -120,18 +150,6 @@ def place(t, *statements, more=KEYED):
     database = postgres.shared().database(*statements)
     t.write("onerow.yaml", CONFIGURATION.format(url=postgres.shared().url(database), more=more))
     return database
-
-
-def put(t, records, *options):
-    """Puts records; (outcome, reason) of each, in the order of the input."""
-    return put_file(t, t.ndjson("in.ndjson", records), *options)
-
-
-def put_file(t, path, *options):
-    result = t.onerow("put", "t", "--results", "R", *options, path)
-    assert result.code in (0, 1), result
-    lines = sorted(t.results("R"), key=lambda line: line["line"])
-    return [(line["outcome"], line["reason"]) for line in lines]
 
 
 def csv_of(t, rows):
@@ -220,7 +238,7 @@ def test_bad_values_alone_are_rejected(t):
 def test_bad_values_in_csv_alone_are_rejected(t):
     database = place(t, TABLE)
     cases = [(i, kind, bad) for i, kind in enumerate(TYPES) for bad in kind.bad
-             if isinstance(bad, str)]
+             if isinstance(bad, str) and bad]
     cases += [(i, kind, "{") for i, kind in enumerate(TYPES) if kind.name in ("json", "jsonb")]
     rows = [["k", *(f"c{i}" for i in range(len(TYPES)))]]
     for n, (i, kind, bad) in enumerate(cases):
@@ -235,19 +253,55 @@ def test_bad_values_in_csv_alone_are_rejected(t):
     assert len(everything(database)) == len(cases)
 
 
+def test_get_gives_back_what_was_put(t):
+    """The row as JSON can be put again, and is unchanged then."""
+    database = place(t, TABLE)
+    put(t, [whole("a")])
+    got = t.onerow("get", "t", "k=a", "--json")
+    assert got.code == 0, got
+    row = json.loads(got.out.strip().split("\n")[-1])
+    row = row.get("record", row.get("row", row))
+    names = [kind.name for kind in TYPES]
+    assert row[f"c{names.index('bigint')}"] == 9007199254740993, row
+    assert row[f"c{names.index('boolean')}"] is True, row
+    for name in ("hstore", "pair"):  # which PostgreSQL shows as JSON and does not read so
+        del row[f"c{names.index(name)}"]
+    before = versions(database)
+    assert put(t, [row]) == [("unchanged", None)], row
+    assert versions(database) == before
+
+
+def test_json_in_csv(t):
+    """A field takes its column's type: what JSON gives as text and JSON is JSON here."""
+    database = place(t, "CREATE TABLE t(k text PRIMARY KEY, j json, b jsonb, n int, f boolean)")
+    path = t.write("in.csv", 'k,j,b,n,f\na,"{",,,\nb,,plain,,\nc,"""x""",[1],7,yes\nd,,,7.5,\n'
+                             'e,,,,perhaps\nf,,,,\n')
+    told = put_file(t, path)
+    assert [outcome for outcome, _ in told] == ["rejected", "rejected", "created", "rejected",
+                                                "rejected", "created"]
+    assert all(reason for outcome, reason in told if outcome == "rejected"), told
+    assert everything(database, "j, b, n, f") == [['"x"', "[1]", "7", "t"], ["", "", "", ""]]
+    assert put(t, [{"k": "c", "j": "x", "b": [1], "n": 7, "f": True}]) == [("unchanged", None)]
+
+
 def test_generated_and_identity_columns(t):
     """In a record they are rejected by name; left out they are filled, in small batches and bulk."""
     database = place(t, "CREATE TABLE t(k text PRIMARY KEY, v int, "
                         "twice int GENERATED ALWAYS AS (v * 2) STORED, "
                         "serial int GENERATED ALWAYS AS IDENTITY, "
-                        "choice int GENERATED BY DEFAULT AS IDENTITY, d text DEFAULT 'given')")
+                        "choice int GENERATED BY DEFAULT AS IDENTITY, s serial, d text DEFAULT 'given')")
     told = put(t, [{"k": "a", "v": 1}, {"k": "b", "v": 1, "twice": 2},
-                   {"k": "c", "v": 1, "serial": 1}, {"k": "d", "v": 1, "choice": 77}])
-    assert [outcome for outcome, _ in told] == ["created", "rejected", "rejected", "created"]
+                   {"k": "c", "v": 1, "serial": 1}, {"k": "d", "v": 1, "choice": 77, "s": 88},
+                   {"k": "e", "nothing": 1}])
+    assert [outcome for outcome, _ in told] == ["created", "rejected", "rejected", "created",
+                                                "rejected"]
     assert '"twice"' in told[1][1] and "generated" in told[1][1], told
     assert '"serial"' in told[2][1] and "identity" in told[2][1], told
+    assert "nothing" in told[4][1], told
     assert everything(database, "k, twice, d") == [["a", "2", "given"], ["d", "2", "given"]]
-    assert everything(database, "choice")[1] == ["77"]
+    assert everything(database, "choice, s")[1] == ["77", "88"]
+    assert put(t, [{"k": "a", "v": 2}]) == [("updated", None)]
+    assert everything(database, "twice")[0] == ["4"]
     many = [{"k": f"n{n:04d}", "v": n} for n in range(BULK)]
     assert put(t, many) == [("created", None)] * BULK
     server = postgres.shared()
@@ -258,31 +312,10 @@ def test_generated_and_identity_columns(t):
     assert versions(database) == before
 
 
-def test_schemas_mixed_case_and_composite_keys(t):
-    database = place(
-        t, 'CREATE SCHEMA "My App"',
-        'CREATE TABLE "My App"."T.able"("Who" varchar(9), at timestamp, "day" date, n numeric, v int,'
-        ' "naïve ""q"" col" text, PRIMARY KEY (at, "Who", n, day))',
-        more="    location: '\"My App\".\"T.able\"'\n    key: [Who, day, at, n]\n")
-    record = {"Who": "a", "day": "2024-01-01", "at": "2024-01-01T00:30:00+02:00", "n": 1.50, "v": 1,
-              'naïve "q" col': "x"}
-    same = {**record, "at": "2023-12-31 22:30:00", "n": "1.5"}
-    others = [{**record, name: value} for name, value in
-              [("Who", "A"), ("day", "2024-01-02"), ("at", "2024-01-01T00:30:00"), ("n", 1.51)]]
-    told = put(t, [record, same, {**same, "v": 2}, *others, {**record, "n": None}])
-    assert [outcome for outcome, _ in told] == [
-        "created", "unchanged", "updated", *["created"] * 4, "rejected"], told
-    assert told[-1][1] and '"n"' in told[-1][1], told
-    assert postgres.shared().sql(database, 'SELECT "Who", day, at, n, v, "naïve ""q"" col" FROM '
-                                 '"My App"."T.able" ORDER BY v DESC LIMIT 1') == [
-        ["a", "2024-01-01", "2023-12-31 22:30:00", "1.5", "2", "x"]]
-
-
 # ---- batches of any size ------------------------------------------------------------------------
 
-COPIED = [kind for kind in TYPES if kind.name != "timestamp[]"]
 # An explicit cast would cut these: they are compared by the statement that writes alone.
-STAGED = [kind for kind in COPIED if "bit" not in kind.name and not kind.name.endswith(")[]")]
+STAGED = [kind for kind in TYPES if "bit" not in kind.name and not kind.name.endswith(")[]")]
 
 
 def wide(kinds, key, seed):
@@ -335,7 +368,7 @@ def bulk_and_small_batches_agree(t, kinds, stages):
 
 
 def test_bulk_and_small_batches_agree(t):
-    bulk_and_small_batches_agree(t, COPIED, stages=False)
+    bulk_and_small_batches_agree(t, TYPES, stages=False)
 
 
 def test_staging_and_small_batches_agree(t):

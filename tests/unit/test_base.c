@@ -112,6 +112,18 @@ static void arena_copies_and_prints(void **state)
 
 /* ---- buffer ------------------------------------------------------------------------- */
 
+static void names_are_quoted(void **state)
+{
+    (void)state;
+    struct or_buffer buffer;
+    or_buffer_init(&buffer);
+    or_buffer_quoted(&buffer, "a\"b");
+    or_buffer_quoted(&buffer, "");
+    or_buffer_doubled(&buffer, "it's \\", "'\\");
+    assert_string_equal(or_buffer_cstr(&buffer), "\"a\"\"b\"\"\"it''s \\\\");
+    or_buffer_finish(&buffer);
+}
+
 static void buffer_grows(void **state)
 {
     (void)state;
@@ -459,6 +471,7 @@ int main(void)
         cmocka_unit_test(arena_refuses_what_there_cannot_be),
         cmocka_unit_test(arena_copies_and_prints),
         cmocka_unit_test(buffer_grows),
+        cmocka_unit_test(names_are_quoted),
         cmocka_unit_test(buffer_has_a_limit_and_failure_sticks),
         cmocka_unit_test(buffer_steals_empty_text),
         cmocka_unit_test(json_escapes),

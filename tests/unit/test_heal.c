@@ -220,6 +220,25 @@ static void a_loser_that_was_bound_meanwhile_stays(void **state)
     assert_int_equal(s.heal.left, 1);
 }
 
+static void a_tombstones_page_that_came_back_goes(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_done(&s);
+    s.ledger.pages[1] = (struct or_page_record){3, OR_PAGE_BOUND, 0, OR_SPAN("key"), 0};
+    start_healing(&s);
+    probes(&s, 2);
+    reads(&s);
+    swaps(&s, OR_ANSWER_OK);
+    assert_int_equal(s.ledger.pages[1].state, OR_PAGE_CONDEMNED);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_BOUND);
+    does(&s, OR_DO_TRASH, 1, OR_ANSWER_OK);
+    reads(&s);
+    expect(&s, OR_DO_SETTLE);
+    assert_int_equal(s.heal.left, 0);
+}
+
 static void an_orphan_is_adopted(void **state)
 {
     struct story s;
@@ -228,8 +247,12 @@ static void an_orphan_is_adopted(void **state)
     start_healing(&s);
     probes(&s, 2);
     reads(&s);
+    s.event.has_key = true;
+    s.event.order = (struct onerow_value){.data = "o", .len = 1, .kind = ONEROW_TEXT};
+    does(&s, OR_DO_GET, 0, OR_ANSWER_OK); /* an older record must not replace what it holds */
     swaps(&s, OR_ANSWER_OK);
     assert_int_equal(s.ledger.key.state, OR_KEY_DONE);
+    assert_int_equal(*s.ledger.key.order.data, 'o');
     assert_true(or_span_is(s.ledger.key.page, "p1")); /* the oldest */
     probes(&s, 2);
     reads(&s);
@@ -277,6 +300,12 @@ static void an_intent_is_pending_until_it_is_late(void **state)
     start_healing(&s);
     probes(&s, 1);
     reads(&s);
+    does(&s, OR_DO_GET, 0, OR_ANSWER_OK); /* not there any more */
+    waits(&s);
+    probes(&s, 1);
+    reads(&s);
+    s.event.has_key = true;
+    does(&s, OR_DO_GET, 0, OR_ANSWER_OK);
     swaps(&s, OR_ANSWER_OK);
     assert_int_equal(s.ledger.key.state, OR_KEY_DONE);
     assert_int_equal(s.ledger.key.generation, 1); /* its holder must not take it for its own */
@@ -538,6 +567,7 @@ int main(void)
         cmocka_unit_test(losers_go),
         cmocka_unit_test(what_was_condemned_is_not_condemned_again),
         cmocka_unit_test(a_loser_that_was_bound_meanwhile_stays),
+        cmocka_unit_test(a_tombstones_page_that_came_back_goes),
         cmocka_unit_test(an_orphan_is_adopted),
         cmocka_unit_test(pending_work_comes_first),
         cmocka_unit_test(an_intent_is_pending_until_it_is_late),

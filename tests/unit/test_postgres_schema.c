@@ -290,7 +290,7 @@ static void privileges(void **state)
     b.table.spec.only_look = false;
     or_postgres_store_of(b.table.store)->read_only = true;
     look("app.t", "k");
-    assert_contains(b.table.table->advice, "run: GRANT SELECT, INSERT, UPDATE ON app.t");
+    assert_contains(b.table.table->refusal, "run: GRANT SELECT, INSERT, UPDATE ON app.t");
     or_postgres_store_of(b.table.store)->read_only = false;
     refuse("app.t", "k", "run: GRANT SELECT, INSERT, UPDATE ON app.t TO onerow_clerk");
     run(advised());
@@ -335,7 +335,7 @@ static void privileges_to_write(void **state)
     assert_string_equal(audit(&b), "0 0");
     b.table.spec.only_look = false;
     look("app.t", "k");
-    assert_contains(b.table.table->advice,
+    assert_contains(b.table.table->refusal,
                     "run: GRANT SELECT, INSERT, UPDATE ON app.t TO onerow_clerk; GRANT USAGE ON "
                     "SEQUENCE app.t_id_seq TO onerow_clerk");
     or_postgres_store_of(b.table.store)->read_only = false;
@@ -346,16 +346,59 @@ static void privileges_to_write(void **state)
            "app.t_id_seq TO onerow_clerk");
     or_postgres_store_of(b.table.store)->read_only = true;
     look("app.t", "k");
-    assert_contains(b.table.table->advice, "cannot write here; run: GRANT USAGE ON SEQUENCE");
+    assert_contains(b.table.table->refusal, "cannot write table app.t\n  run: GRANT USAGE");
     or_postgres_store_of(b.table.store)->read_only = false;
     run("GRANT USAGE ON SEQUENCE app.t_id_seq TO onerow_clerk");
     look("app.t", "k");
-    assert_null(b.table.table->advice);
+    assert_null(b.table.table->refusal);
     assert_string_equal(looked_at()->id_sql, "t.\"id\"::text");
     assert_string_equal(put(&b, "{'k':'x','b':1}"), "created");
     assert_string_equal(put(&b, "{'k':'x','b':2}"), "updated");
     run("REVOKE ALL ON SEQUENCE app.t_id_seq FROM onerow_clerk");
     look("app.t", "id"); /* every record brings it */
+    bench_store(&b, url);
+    run("DROP SCHEMA app CASCADE; DROP ROLE onerow_clerk");
+}
+
+/* Tables in which keys are locked are made by whoever writes first, or were made for the role. */
+static void privileges_to_lock_keys(void **state)
+{
+    (void)state;
+    make("CREATE ROLE onerow_clerk LOGIN; CREATE SCHEMA app; GRANT USAGE ON SCHEMA app TO "
+         "onerow_clerk; CREATE TABLE app.t (k text NOT NULL, a int); GRANT SELECT, INSERT, UPDATE "
+         "ON app.t TO onerow_clerk");
+    assert_int_equal(bench_store(&b, url_of("onerow_clerk")), ONEROW_OK);
+    struct or_postgres_store *store = or_postgres_store_of(b.table.store);
+    b.table.spec.accept_unenforced = true;
+    refuse("app.t", "k", "run: GRANT CREATE ON SCHEMA app TO onerow_clerk;");
+    store->read_only = true;
+    look("app.t", "k");
+    assert_contains(b.table.table->refusal, "run: GRANT CREATE ON SCHEMA app TO onerow_clerk;");
+    b.table.spec.only_look = true;
+    look("app.t", "k");
+    assert_null(b.table.table->refusal);
+    b.table.spec.only_look = false;
+    run("CREATE TABLE app.onerow_keys (key text PRIMARY KEY)");
+    look("app.t", "k"); /* one of them is missing */
+    assert_contains(b.table.table->refusal, "CREATE TABLE IF NOT EXISTS app.onerow_fence");
+    run(strstr(b.table.table->refusal, "CREATE TABLE"));
+    look("app.t", "k");
+    assert_null(b.table.table->refusal);
+    store->read_only = false;
+    look("app.t", "k");
+    assert_string_equal(put(&b, "{'k':'x','a':1}"), "created");
+    static const char *const privileges[] = {"SELECT", "INSERT", "UPDATE"};
+    static const char *const tables[] = {"app.onerow_keys", "app.onerow_fence"};
+    for (size_t i = 0; i < 6; i++) {
+        run(text(&b, "REVOKE %s ON %s FROM onerow_clerk", privileges[i / 2], tables[i % 2]));
+        refuse("app.t", "k", "run: GRANT SELECT, INSERT, UPDATE ON app.onerow_keys");
+        run(advised());
+        look("app.t", "k");
+    }
+    run("DROP TABLE app.onerow_keys, app.onerow_fence; GRANT CREATE ON SCHEMA app TO "
+        "onerow_clerk");
+    look("app.t", "k");
+    assert_string_equal(put(&b, "{'k':'y','a':1}"), "created");
     bench_store(&b, url);
     run("DROP SCHEMA app CASCADE; DROP ROLE onerow_clerk");
 }
@@ -1181,6 +1224,7 @@ int main(void)
         cmocka_unit_test_setup(triggers, forget),
         cmocka_unit_test_setup(privileges, forget),
         cmocka_unit_test_setup(privileges_to_write, forget),
+        cmocka_unit_test_setup(privileges_to_lock_keys, forget),
         cmocka_unit_test_setup(required_columns, forget),
         cmocka_unit_test_setup(type_names, forget),
         cmocka_unit_test_setup(intervals_with_fields, forget),

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "store/store_postgres.h"
+#include "postgres/postgres_url.h"
 
 /* The tests say themselves what the environment holds. */
 static int clear_environment(void **state)

@@ -24,7 +24,7 @@
 
 #include <cmocka.h>
 
-#include "store/turn.h"
+#include "base/turn.h"
 #include "tests/support/bench.h"
 
 #define LONG_MS 60000U /* longer than any test should take: running into it is a failure */

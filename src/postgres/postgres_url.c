@@ -16,7 +16,7 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "store/store_postgres.h"
+#include "postgres/postgres_url.h"
 
 static const struct {
     const char *keyword;
