@@ -49,7 +49,8 @@ struct or_page_record sim_ledger_page(const struct sim_world *world, unsigned pa
 static bool holds(struct sim_world *world, unsigned key, const struct or_swap *swap)
 {
     struct sim_ledger *ledger = &world->ledger;
-    if (!swap->no_key && ledger->keys[key].revision != swap->revision) {
+    if (!swap->no_key && swap->revision != ONEROW_LEDGER_ANY &&
+        swap->revision != ledger->keys[key].revision) {
         return false;
     }
     if (swap->page.data) {
@@ -89,7 +90,9 @@ static void change_key(struct sim_world *world, unsigned key, const struct or_sw
 
 static void change_page(struct sim_world *world, unsigned key, const struct or_swap *swap)
 {
-    struct sim_ledger_page *page = &world->ledger.pages[sim_page_of(swap->page)];
+    unsigned at = sim_page_of(swap->page);
+    struct sim_ledger_page *page = &world->ledger.pages[at];
+    sim_oracle_page_record(world, at, swap->page_becomes);
     page->revision++;
     page->state = swap->page_becomes;
     page->since_ms = sim_ledger_ms(world);

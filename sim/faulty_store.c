@@ -19,7 +19,7 @@ void sim_store_touch(struct sim_world *world, struct sim_page *page, struct sim_
     page->seen_live = !page->trashed;
     if (sim_inject(world, rng, SIM_LAG, SIM_LANE_STORE, 0)) {
         uint64_t most = world->bounded ? sim_bounds.lag * SIM_MS - 1 : 60U * SIM_SECOND;
-        page->fresh_at = world->now + sim_scale(world->size, most);
+        page->fresh_at = world->now + sim_stretch(world->size, most);
     }
 }
 
@@ -240,7 +240,7 @@ static bool is_refused(struct sim_world *world, const struct sim_message *messag
         return false;
     }
     struct sim_record *record = &world->records[message->value - 1];
-    if (sim_one_in(rng, 16)) {
+    if (sim_one_in(rng, 8)) {
         record->refused = false;
         record->accepted_now = record->refused_now;
         return false;

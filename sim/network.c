@@ -88,6 +88,7 @@ static struct sim_message *new_message(struct sim_world *world, unsigned i)
 
 /* How long a message travels, there and back; what becomes of it otherwise. */
 struct fate {
+    uint64_t deadline; /* the sender's */
     uint64_t out;
     uint64_t back;
     bool arrives;
@@ -101,12 +102,26 @@ static uint64_t pick(uint64_t random, uint64_t low, uint64_t high)
     return low + sim_scale(random, high - low + 1);
 }
 
+/* A create under an intent is given up at its own deadline, however late it was sent: S knows of no
+ * T. Other requests have theirs in full. */
+static uint64_t request_deadline(const struct sim_world *world, const struct sim_worker *worker)
+{
+    uint64_t most = sim_bounds.request * SIM_MS;
+    if (worker->job != SIM_JOB_PUT || worker->command.what != OR_DO_CREATE_KEYED) {
+        return most;
+    }
+    uint64_t now_ms = sim_local_ms(world, worker);
+    uint64_t until_ms = worker->command.deadline_ms;
+    uint64_t left = until_ms > now_ms ? (until_ms - now_ms) * SIM_MS : 1;
+    return left < most ? left : most;
+}
+
 static struct fate store_fate(struct sim_world *world, struct sim_worker *worker, unsigned i)
 {
-    const uint64_t deadline = sim_bounds.request * SIM_MS;
+    const uint64_t deadline = request_deadline(world, worker);
     const uint64_t life = sim_bounds.life * SIM_MS - SIM_SECOND;
     struct sim_rng *rng = &worker->rng;
-    struct fate fate = {.arrives = true, .answers = true};
+    struct fate fate = {.deadline = deadline, .arrives = true, .answers = true};
     uint64_t random = sim_next(rng);
     fate.out = pick(random, 20U * SIM_MS, 300U * SIM_MS);
     fate.back = pick(random << 32, 20U * SIM_MS, 300U * SIM_MS);
@@ -114,7 +129,7 @@ static struct fate store_fate(struct sim_world *world, struct sim_worker *worker
         *(world->size & 1U ? &fate.out : &fate.back) += sim_scale(world->size, deadline);
     }
     if (sim_inject(world, rng, SIM_LATE, SIM_LANE_WORKER, i)) {
-        fate.out = deadline + sim_scale(world->size, world->bounded ? life : 10 * life);
+        fate.out = deadline + sim_stretch(world->size, world->bounded ? life : 10 * life);
     }
     if (sim_inject(world, rng, SIM_LOST_REQUEST, SIM_LANE_WORKER, i)) {
         fate.arrives = false;
@@ -135,7 +150,7 @@ static struct fate store_fate(struct sim_world *world, struct sim_worker *worker
 static struct fate ledger_fate(struct sim_world *world, struct sim_worker *worker, unsigned i)
 {
     struct sim_rng *rng = &worker->rng;
-    struct fate fate = {.arrives = true, .answers = true};
+    struct fate fate = {.deadline = LEDGER_DEADLINE, .arrives = true, .answers = true};
     uint64_t random = sim_next(rng);
     fate.out = pick(random, 1U * SIM_MS, 15U * SIM_MS);
     fate.back = pick(random << 32, 1U * SIM_MS, 15U * SIM_MS);
@@ -178,8 +193,7 @@ void sim_network_send(struct sim_world *world, unsigned i)
         send_copy(world, i, fate.again);
     }
     if (!fate.answers) {
-        uint64_t deadline = to_ledger ? LEDGER_DEADLINE : sim_bounds.request * SIM_MS;
-        sim_plan(world, deadline, SIM_EVENT_DEADLINE, i, worker->epoch);
+        sim_plan(world, fate.deadline, SIM_EVENT_DEADLINE, i, worker->epoch);
     }
 }
 
@@ -211,6 +225,12 @@ void sim_network_reply(struct sim_world *world, unsigned i)
 {
     struct sim_message *message = &world->messages[i];
     if (message->answers && !sim_network_is_late(world, message)) {
+        uint64_t delay = 0;
+        if (!message->held && sim_worker_sleeps(world, message->worker, &delay)) {
+            message->held = true; /* it lies there until the worker wakes up */
+            sim_plan(world, delay, SIM_EVENT_REPLY, i, 0);
+            return;
+        }
         sim_worker_answer(world, message->worker, &message->answer);
     }
     free_message(world, i);

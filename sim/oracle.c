@@ -50,6 +50,14 @@ static void check_condemned(struct sim_world *world)
     }
 }
 
+/* What was given up is given up for ever. */
+void sim_oracle_page_record(struct sim_world *world, unsigned page, enum or_page_state becomes)
+{
+    if (world->ledger.pages[page].state == OR_PAGE_CONDEMNED && becomes != OR_PAGE_CONDEMNED) {
+        sim_violate(world, SIM_VIOLATION_CONDEMNED);
+    }
+}
+
 /* What the page of the key should hold from now on. */
 static void follow_done(struct sim_key_facts *facts, const struct or_key_record *before,
                         const struct or_swap *swap)
@@ -147,11 +155,23 @@ static void check_page(struct sim_world *world, unsigned key, const struct sim_p
     }
 }
 
+/* Another page than the one that was acknowledged: only if a person took that away, and if pages
+ * that people delete are made anew; or else this one is a person's work, or came back from the
+ * trash. Under direct a create beside a person's page may have left one, too. */
+static bool may_be_another(const struct sim_world *world, const struct sim_page *was,
+                           const struct sim_page *is)
+{
+    bool anew =
+        world->config->protocol != SIM_GUARDED || world->options.deletion == OR_DELETION_RECREATE;
+    bool by_hand = is->hand_made || is->hand_renamed || is->hand_trashed;
+    return was->hand_renamed || (was->hand_trashed && (anew || by_hand)) || is->hand_trashed;
+}
+
 static void check_id(struct sim_world *world, unsigned key, unsigned page)
 {
     unsigned was = world->facts[key].acked_page;
-    if (was && was != page + 1 && !world->pages[was - 1].hand_trashed &&
-        !world->pages[was - 1].hand_renamed) {
+    if (was && was != page + 1 &&
+        !may_be_another(world, &world->pages[was - 1], &world->pages[page])) {
         sim_violate(world, SIM_VIOLATION_OTHER_ID);
     }
 }
@@ -169,6 +189,21 @@ static void check_truth(struct sim_world *world, unsigned record, enum onerow_ou
     }
 }
 
+/* An answer that was read late may speak of a page that a person has taken away since. */
+static void follow_acked(struct sim_key_facts *facts, const struct sim_record *record, unsigned at,
+                         const struct sim_page *page)
+{
+    bool other = facts->acked_page != at + 1;
+    if (other && facts->acked_page && page->trashed) {
+        return;
+    }
+    if (other) {
+        facts->highest = 0;
+    }
+    facts->acked_page = (uint8_t)(at + 1);
+    facts->highest = record->order > facts->highest ? record->order : facts->highest;
+}
+
 static void acknowledge(struct sim_world *world, unsigned i, enum onerow_outcome outcome,
                         struct onerow_span id)
 {
@@ -183,11 +218,7 @@ static void acknowledge(struct sim_world *world, unsigned i, enum onerow_outcome
     check_page(world, record->key, page);
     check_id(world, record->key, at);
     check_truth(world, i, outcome, page);
-    if (facts->acked_page != at + 1) {
-        facts->highest = 0;
-    }
-    facts->acked_page = (uint8_t)(at + 1);
-    facts->highest = record->order > facts->highest ? record->order : facts->highest;
+    follow_acked(facts, record, at, page);
     record->acked_page = (uint8_t)(at + 1);
     page->acked_key = record->key;
 }

@@ -57,6 +57,8 @@ void sim_worker_check(struct sim_world *world, unsigned worker);
 void sim_worker_send(struct sim_world *world, unsigned worker);
 void sim_worker_answer(struct sim_world *world, unsigned worker, struct or_event *event);
 void sim_worker_deadline(struct sim_world *world, unsigned worker);
+/* Whether the worker stands still before it reads an answer that is there, and for how long. */
+bool sim_worker_sleeps(struct sim_world *world, unsigned worker, uint64_t *delay);
 /* Puts a job into the worker's hands and takes its first step. */
 void sim_worker_begin(struct sim_world *world, unsigned worker, enum sim_job job);
 /* An event for the worker at hand; those of an older epoch are none. */
@@ -111,6 +113,8 @@ void sim_notice_answer(struct sim_world *world, unsigned worker, const struct or
 void sim_oracle_page(struct sim_world *world, const struct sim_page *page);
 /* onerow puts the page into the trash or takes its key away. */
 void sim_oracle_taken_away(struct sim_world *world, const struct sim_page *page);
+/* A page's record is about to change. */
+void sim_oracle_page_record(struct sim_world *world, unsigned page, enum or_page_state becomes);
 void sim_oracle_swapped(struct sim_world *world, unsigned key, const struct or_key_record *before,
                         const struct or_swap *swap);
 void sim_oracle_send(struct sim_world *world, unsigned worker);

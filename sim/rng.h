@@ -53,4 +53,12 @@ static inline bool sim_one_in(struct sim_rng *rng, unsigned n)
     return sim_below(rng, n) == 0;
 }
 
+/* How hard a fault strikes, up to `most`: half of the time as hard as it may, or nearly so, for
+ * that is where bounds are too short. */
+static inline uint64_t sim_stretch(uint64_t random, uint64_t most)
+{
+    uint64_t part = sim_scale(random, most);
+    return random & 1U ? part : most - part / 16U;
+}
+
 #endif

@@ -90,17 +90,6 @@ static void draw_rule(struct drawing *drawing, const char *dash, const char *cro
     end_line(drawing->out);
 }
 
-static void draw_head(struct drawing *drawing)
-{
-    add_right(drawing->out, "time s", drawing->time_width);
-    for (unsigned i = 0; i < drawing->sheet.n_columns; i++) {
-        or_buffer_printf(drawing->out, " %s ", drawing->pen->bar);
-        add_left(drawing->out, or_span(drawing->sheet.columns[i].title), drawing->cell_width);
-    }
-    end_line(drawing->out);
-    draw_rule(drawing, drawing->pen->dash, drawing->pen->cross);
-}
-
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 static void draw_line(struct drawing *drawing, const char *time, const struct cell *cells,
@@ -131,24 +120,41 @@ static void draw_idle(struct drawing *drawing, struct cell *cells, uint64_t idle
     or_buffer_finish(&text);
 }
 
+/* The cells' lines, side by side. */
+static void draw_cells(struct drawing *drawing, const char *time, struct cell *cells)
+{
+    size_t height = 1;
+    for (unsigned i = 0; i < drawing->sheet.n_columns; i++) {
+        cells[i].n =
+            sim_sheet_wrap(or_buffer_view(&cells[i].text), drawing->cell_width, cells[i].lines);
+        height = cells[i].n > height ? cells[i].n : height;
+    }
+    for (size_t line = 0; line < height; line++) {
+        draw_line(drawing, time, cells, line);
+    }
+}
+
+static void draw_head(struct drawing *drawing, struct cell *cells)
+{
+    for (unsigned i = 0; i < drawing->sheet.n_columns; i++) {
+        or_buffer_text(&cells[i].text, drawing->sheet.columns[i].title);
+    }
+    draw_cells(drawing, "time s", cells);
+    draw_rule(drawing, drawing->pen->dash, drawing->pen->cross);
+}
+
 static void draw_row(struct drawing *drawing, struct cell *cells, const struct sim_row *row)
 {
     char time[32];
-    size_t height = 1;
     if (row->idle_us) {
         draw_idle(drawing, cells, row->idle_us);
     }
     for (unsigned i = 0; i < drawing->sheet.n_columns; i++) {
         or_buffer_clear(&cells[i].text);
         sim_sheet_cell(&drawing->sheet, row, i, &cells[i].text);
-        cells[i].n =
-            sim_sheet_wrap(or_buffer_view(&cells[i].text), drawing->cell_width, cells[i].lines);
-        height = cells[i].n > height ? cells[i].n : height;
     }
     sim_sheet_seconds(row->at_us, time);
-    for (size_t line = 0; line < height; line++) {
-        draw_line(drawing, time, cells, line);
-    }
+    draw_cells(drawing, time, cells);
 }
 
 static void draw_rows(struct drawing *drawing)
@@ -158,6 +164,7 @@ static void draw_rows(struct drawing *drawing)
     for (unsigned i = 0; i < SIM_SHEET_COLUMNS; i++) {
         or_buffer_init(&cells[i].text);
     }
+    draw_head(drawing, cells);
     while (sim_sheet_next(&drawing->sheet, &row)) {
         draw_row(drawing, cells, &row);
     }
@@ -202,7 +209,6 @@ void sim_table_draw(const struct sim_trace *trace, const struct sim_table_style 
     struct drawing drawing = {.pen = style->ascii ? &ASCII : &UNICODE, .out = out};
     sim_sheet_init(&drawing.sheet, trace, drawing.pen->fault);
     measure(&drawing, style->width);
-    draw_head(&drawing);
     draw_rows(&drawing);
     draw_rule(&drawing, drawing.pen->end_dash, drawing.pen->end_cross);
     draw_verdict(&drawing);

@@ -190,30 +190,55 @@ static bool writes(enum or_do what)
            what == OR_DO_MOVE_KEY;
 }
 
+static uint64_t any_pause(const struct sim_world *world)
+{
+    return sim_scale(world->size, (world->size & 7U ? 2U : 20U) * sim_bounds.lease * SIM_MS);
+}
+
 /* P is for pauses after the last check. Half of it was checked by the core, except for a create
  * under an intent, whose deadline is. */
-static uint64_t longest_pause(const struct sim_world *world, enum or_do what,
-                              enum sim_event_kind then)
+static uint64_t pause_length(const struct sim_world *world, enum or_do what,
+                             enum sim_event_kind then)
 {
     if (!world->bounded || !writes(what) || then == SIM_EVENT_CHECK) {
-        return (world->size & 7U ? 2U : 20U) * sim_bounds.lease * SIM_MS;
+        return any_pause(world);
     }
     uint64_t most = sim_bounds.pause * SIM_MS;
-    return (what == OR_DO_CREATE_KEYED ? most : most / 2) * 9 / 10;
+    return sim_stretch(world->size, (what == OR_DO_CREATE_KEYED ? most : most / 2) * 9 / 10);
+}
+
+static bool strikes(struct sim_world *world, unsigned i)
+{
+    return sim_inject(world, &world->workers[i].rng, SIM_PAUSE, SIM_LANE_WORKER, i);
+}
+
+static void tell_pause(struct sim_world *world, unsigned i, uint64_t length)
+{
+    sim_say(world, SIM_LANE_WORKER, i, "paused for %u.%u s", (unsigned)(length / SIM_SECOND),
+            (unsigned)(length / (SIM_SECOND / 10U) % 10U));
 }
 
 /* Whether the worker stands still here; it goes on with `then`. */
 static bool pauses(struct sim_world *world, unsigned i, enum sim_event_kind then)
 {
     struct sim_worker *worker = &world->workers[i];
-    if (!sim_inject(world, &worker->rng, SIM_PAUSE, SIM_LANE_WORKER, i)) {
+    if (!strikes(world, i)) {
         return false;
     }
-    uint64_t most = longest_pause(world, worker->command.what, then);
-    uint64_t length = sim_scale(world->size, most / 1024U);
-    sim_say(world, SIM_LANE_WORKER, i, "paused for %u s", (unsigned)(length * 1024U / SIM_SECOND));
+    uint64_t length = pause_length(world, worker->command.what, then);
+    tell_pause(world, i, length);
     worker->epoch++;
-    sim_worker_plan(world, i, then, length * 1024U);
+    sim_worker_plan(world, i, then, length);
+    return true;
+}
+
+bool sim_worker_sleeps(struct sim_world *world, unsigned i, uint64_t *delay)
+{
+    if (!sim_one_in(&world->workers[i].rng, 4) || !strikes(world, i)) {
+        return false;
+    }
+    *delay = any_pause(world);
+    tell_pause(world, i, *delay);
     return true;
 }
 

@@ -151,6 +151,7 @@ struct sim_message {
     bool to_ledger;
     bool answers;   /* an answer is on its way once it was done */
     bool delivered; /* it was done or refused, and the answer travels */
+    bool held;      /* the answer is there, its reader is not */
     uint16_t epoch; /* of the worker, when it was sent */
     uint64_t reply_delay;
     struct or_nonce nonce;
