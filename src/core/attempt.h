@@ -45,7 +45,8 @@ enum or_do {
     OR_DO_SWAP,   /* ledger: try *swap */
     OR_DO_PROBE,  /* store: the live pages that carry the key. Only a complete answer is OK */
     OR_DO_CREATE, /* store: a page with the reserved title of `nonce` and nothing else */
-    OR_DO_CREATE_KEYED, /* store: a page with key and payload; sent before deadline_ms or not */
+    OR_DO_CREATE_KEYED, /* store: a page with key and payload; given up at deadline_ms, whatever the
+                           request's usual time: S counts from there */
     OR_DO_PUBLISH,  /* store: write key and payload onto `page`; never take it out of the trash */
     OR_DO_WRITE,    /* store: write the payload's values onto `page`, never the key */
     OR_DO_GET,      /* store: `page` as it is */
