@@ -61,6 +61,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/u64.h"
 #include "core/attempt_internal.h"
 #include "core/order.h"
 
@@ -162,7 +163,7 @@ enum or_retry_class or_answer_class(enum or_answer answer)
 bool or_attempt_too_early(struct or_attempt *attempt, const struct or_event *event,
                           struct or_command *command, uint64_t span_ms, uint64_t most_ms)
 {
-    uint64_t until = or_time_add(attempt->key.since_ms, span_ms);
+    uint64_t until = or_u64_add(attempt->key.since_ms, span_ms);
     if (attempt->ledger_ms >= until) {
         return false;
     }

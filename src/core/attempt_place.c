@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/u64.h"
 
 #define STATE(state) (1U << (state))
 
@@ -202,8 +203,8 @@ static void create_keyed(struct or_attempt *attempt, const struct or_event *even
                          struct or_command *command)
 {
     const struct or_bounds *bounds = &attempt->options.bounds;
-    uint64_t deadline = or_time_add(attempt->stamped_ms, or_bounds_usable(bounds));
-    if (or_time_add(event->now_ms, bounds->request) > deadline) {
+    uint64_t deadline = or_u64_add(attempt->stamped_ms, or_bounds_usable(bounds));
+    if (or_u64_add(event->now_ms, bounds->request) > deadline) {
         claim_intent(attempt, event, command);
         return;
     }

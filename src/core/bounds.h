@@ -19,9 +19,6 @@ struct or_bounds {
     uint64_t poll;    /* longest wait between two looks at somebody else's work */
 };
 
-/* The sum, or the largest number. */
-uint64_t or_time_add(uint64_t a, uint64_t b);
-
 /* P + T: then the writer of a pending payload has sent it, and given up on the answer. */
 uint64_t or_bounds_sent(const struct or_bounds *bounds);
 /* P + T + R: then it has arrived, or never will. */

@@ -15,7 +15,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "core/bounds.h"
+#include "base/u64.h"
 
 static void forget_calls(struct or_breaker *breaker)
 {
@@ -39,9 +39,9 @@ static void open_it(struct or_breaker *breaker, uint64_t now_ms)
 {
     breaker->state = OR_BREAKER_OPEN;
     breaker->probe_out = false;
-    breaker->until_ms = or_time_add(now_ms, breaker->cool_ms);
+    breaker->until_ms = or_u64_add(now_ms, breaker->cool_ms);
     breaker->opened++;
-    uint64_t twice = or_time_add(breaker->cool_ms, breaker->cool_ms);
+    uint64_t twice = or_u64_add(breaker->cool_ms, breaker->cool_ms);
     breaker->cool_ms = twice < breaker->limits.cool_max_ms ? twice : breaker->limits.cool_max_ms;
 }
 
@@ -62,7 +62,7 @@ enum or_breaker_answer or_breaker_ask(struct or_breaker *breaker, uint64_t now_m
         return OR_BREAKER_WAIT;
     }
     breaker->probe_out = true;
-    breaker->until_ms = or_time_add(now_ms, breaker->limits.probe_ms);
+    breaker->until_ms = or_u64_add(now_ms, breaker->limits.probe_ms);
     return OR_BREAKER_PROBE;
 }
 

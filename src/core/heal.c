@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/u64.h"
 
 #define STATE(state) (1U << (state))
 
@@ -258,14 +259,14 @@ static void after_look(struct or_heal *heal, const struct or_event *event,
 static bool is_pending(const struct or_heal *heal)
 {
     const struct or_key_record *key = &heal->key;
-    uint64_t over = or_time_add(key->since_ms, or_bounds_seen(&heal->bounds));
+    uint64_t over = or_u64_add(key->since_ms, or_bounds_seen(&heal->bounds));
     return key->state == OR_KEY_BOUND || key->state == OR_KEY_WRITING ||
            (key->state == OR_KEY_INTENT && heal->ledger_ms < over);
 }
 
 static void see_to_values(struct or_heal *heal, struct or_command *command)
 {
-    uint64_t arrived = or_time_add(heal->key.since_ms, or_bounds_arrived(&heal->bounds));
+    uint64_t arrived = or_u64_add(heal->key.since_ms, or_bounds_arrived(&heal->bounds));
     bool doubtful = heal->key.state == OR_KEY_DONE && heal->key.doubtful;
     if (doubtful && heal->ledger_ms >= arrived) {
         look(heal, command);

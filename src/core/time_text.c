@@ -68,7 +68,7 @@ static bool skip_any(struct cursor *cursor, const char *any)
     return true;
 }
 
-static int days_in_month(int year, int month)
+int or_days_in_month(int year, int month)
 {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
@@ -83,7 +83,7 @@ static const char *read_date(struct cursor *cursor, struct moment *moment)
         return NO_DATE;
     }
     if (moment->year < 1 || moment->month < 1 || moment->month > 12 || moment->day < 1 ||
-        moment->day > days_in_month(moment->year, moment->month)) {
+        moment->day > or_days_in_month(moment->year, moment->month)) {
         return NO_SUCH_DAY;
     }
     return NULL;
@@ -178,14 +178,14 @@ static void step_back(struct moment *moment)
             moment->month = 12;
             moment->year--;
         }
-        moment->day = days_in_month(moment->year, moment->month);
+        moment->day = or_days_in_month(moment->year, moment->month);
     }
 }
 
 static void step_on(struct moment *moment)
 {
     moment->minute -= MINUTES_PER_DAY;
-    if (++moment->day > days_in_month(moment->year, moment->month)) {
+    if (++moment->day > or_days_in_month(moment->year, moment->month)) {
         moment->day = 1;
         if (++moment->month > 12) {
             moment->month = 1;

@@ -12,6 +12,9 @@
 #define OR_TIMESTAMP_MAX 30U /* 2024-02-29T23:59:59.123456789Z */
 #define OR_UUID_LEN      36U
 
+/* Of the proleptic Gregorian calendar; months count from 1. */
+int or_days_in_month(int year, int month);
+
 /* YYYY-MM-DD, proleptic Gregorian, years 0001 to 9999. What is accepted is canonical. */
 const char *or_date_check(struct onerow_span text);
 

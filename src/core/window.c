@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "core/bounds.h"
+#include "base/u64.h"
 
 /* ---- "COUNT/SPAN" ---------------------------------------------------------------------------- */
 
@@ -100,7 +100,7 @@ bool or_windows_take(struct or_windows *windows, uint64_t now_ms, uint64_t *unti
     for (unsigned i = 0; i < windows->n; i++) {
         const struct or_window *window = &windows->windows[i];
         if (windows->held >= window->count) {
-            uint64_t free_ms = or_time_add(grant(windows, window->count), window->span_ms);
+            uint64_t free_ms = or_u64_add(grant(windows, window->count), window->span_ms);
             until = free_ms > until ? free_ms : until;
         }
     }
