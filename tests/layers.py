@@ -222,7 +222,7 @@ def test_a_planted_include_is_seen(t):
                         ("base", '#include "onerow/extend.h"'),
                         ("store", '#include "engine/config.h"'),
                         ("input", '#include "store/store.h"'),
-                        ("engine", '#include "store/turn.h"')):
+                        ("engine", '#include "store/store_sqlite.h"')):
         path = t.write("planted.h", f"/* A file. */\n{line}\n")
         assert len(include_violations(layer, path)) == 1, (layer, line)
     path = t.write("planted.h", '/* like #include "engine/table.h" */\n#include "base/text.h"\n')

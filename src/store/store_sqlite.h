@@ -10,8 +10,8 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/turn.h"
 #include "onerow/extend.h"
-#include "store/turn.h"
 
 /* How SQLite converts what is stored in a column (https://sqlite.org/datatype3.html, 3.1). */
 enum or_affinity {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store/turn.c with real processes. The order of arrival is known from the outside: the
+ * base/turn.c with real processes. The order of arrival is known from the outside: the
  * queue file begins with the counter of tickets handed out, and the next process is
  * only let go when it has moved.
  */
@@ -24,7 +24,7 @@
 
 #include <cmocka.h>
 
-#include "store/turn.h"
+#include "base/turn.h"
 #include "tests/support/bench.h"
 
 #define LONG_MS 60000U /* longer than any test should take: running into it is a failure */

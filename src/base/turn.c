@@ -28,7 +28,7 @@
  * shows as an error there and not as SIGBUS here. Removing the file is harmless:
  * the next writers form a new queue.
  */
-#include "store/turn.h"
+#include "base/turn.h"
 
 #include <errno.h>
 #include <fcntl.h>

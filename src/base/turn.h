@@ -5,8 +5,8 @@
  * the database's own lock, and a writer that cannot queue simply goes ahead. See
  * the top of turn.c.
  */
-#ifndef OR_STORE_TURN_H
-#define OR_STORE_TURN_H
+#ifndef OR_BASE_TURN_H
+#define OR_BASE_TURN_H
 
 #include <stdbool.h>
 #include <stdint.h>
