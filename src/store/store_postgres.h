@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "onerow/extend.h"
+#include "postgres/postgres_url.h"
 #include "store/store_postgres_oid.h"
 
 /* ---- the connection (store_postgres_connect.c, _wait.c, _error.c, _run.c, _commit.c) ----------
@@ -111,12 +112,6 @@ void or_postgres_note_identity(struct or_postgres_store *store, const PGresult *
  * failed, PostgreSQL's own message with detail and hint, and what to do. 23505 is CLASH. */
 enum onerow_status or_postgres_fail(struct or_postgres_store *store, const PGresult *result,
                                     const char *doing, struct onerow_error *error);
-
-/* store_postgres_url.c: libpq's conninfo from a store URL, in *conninfo (the caller's, free), and
- * what may be shown of it in *shown (likewise). Understands postgres:, postgresql: and SQLAlchemy's
- * postgresql+driver:; a query parameter that libpq does not know is refused by name. */
-ONEROW_CHECKED enum onerow_status or_postgres_url(const char *url, char **conninfo, char **shown,
-                                                  struct onerow_error *error);
 
 /* ---- tables (store_postgres_schema.c) ------------------------------------------------------- */
 
