@@ -38,6 +38,7 @@ SYMBOLS = {
     "core": ({"core", "base"}, [PURE]),
     "postgres": ({"postgres", "base"}, [LIBC, r"PQ"]),
     "store": ({"store", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ", r"yyjson_"]),
+    "coordinator": ({"coordinator", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ"]),
     "input": ({"input", "base"}, [LIBC, r"yyjson_", r"csv_", r"inflate", r"ZSTD_"]),
     "engine": ({"engine", "store", "input", "core", "base"}, [LIBC, r"yyjson_", r"yaml_"]),
 }
@@ -47,6 +48,7 @@ INCLUDES = {
     "core": ["core/", "base/", "onerow/"],
     "postgres": ["postgres/", "base/", "onerow/"],
     "store": ["store/", "postgres/", "base/", "onerow/"],
+    "coordinator": ["coordinator/", "postgres/", "base/", "onerow/"],
     "input": ["input/", "base/", "onerow/"],
     "engine": ["engine/", "input/", "core/", "base/", "onerow/", "store/store.h"],
     "cli": ["cli/", "engine/", "input/", "core/", "base/", "onerow/", "store/store.h"],
@@ -166,7 +168,8 @@ def test_the_archives_are_what_they_seem(t):
     """An empty listing would pass everything."""
     owner_of = owners()
     for name, layer in (("or_fail", "base"), ("or_put_step", "core"), ("or_input_next", "input"),
-                        ("or_store_sqlite", "store"), ("or_drive_put", "engine")):
+                        ("or_store_sqlite", "store"), ("or_coordinator_sqlite", "coordinator"),
+                        ("or_link_begin", "postgres"), ("or_drive_put", "engine")):
         assert owner_of.get(name) == layer, (name, owner_of.get(name))
     assert {"or_buffer_add", "memcpy"} <= undefined(archive("core"))
     assert "sqlite3_step" in undefined(archive("store"))
@@ -202,6 +205,8 @@ PLANTED = {
              "or_store_type_of(0)", "or_input_next(0)", "or_nobody_has_this(0)"],
     "base": ["or_key_part(0)", "or_drive_put(0)", "sqlite3_open(0)"],
     "store": ["or_put_step(0)", "or_table_open(0)", "yaml_parser_load(0)", "or_input_next(0)"],
+    "coordinator": ["or_put_step(0)", "or_store_type_of(0)", "or_table_open(0)"],
+    "postgres": ["or_store_type_of(0)", "or_coordinator_type_of(0)", "sqlite3_open(0)"],
     "input": ["or_entry_bind(0)", "or_key_part(0)", "sqlite3_open(0)"],
 }
 
@@ -223,6 +228,9 @@ def test_a_planted_include_is_seen(t):
                         ("core", '#  include "store/store.h"'), ("base", '#include "core/key.h"'),
                         ("base", '#include "onerow/extend.h"'),
                         ("store", '#include "engine/config.h"'),
+                        ("store", '#include "coordinator/coordinator.h"'),
+                        ("coordinator", '#include "store/store.h"'),
+                        ("postgres", '#include "coordinator/coordinator.h"'),
                         ("input", '#include "store/store.h"'),
                         ("engine", '#include "store/store_sqlite.h"')):
         path = t.write("planted.h", f"/* A file. */\n{line}\n")
