@@ -46,12 +46,12 @@ SYMBOLS = {
 INCLUDES = {
     "base": ["base/", "onerow/onerow.h", "version.h"],
     "core": ["core/", "base/", "onerow/"],
-    "postgres": ["postgres/", "base/", "onerow/onerow.h"],
+    "postgres": ["postgres/", "base/", "onerow/"],
     "store": ["store/", "postgres/", "base/", "onerow/"],
     "coordinator": ["coordinator/", "postgres/", "base/", "onerow/"],
     "input": ["input/", "base/", "onerow/"],
     "engine": ["engine/", "input/", "core/", "base/", "onerow/", "store/store.h", "coordinator/coordinator.h"],
-    "cli": ["cli/", "engine/", "input/", "core/", "base/", "onerow/", "store/store.h"],
+    "cli": ["cli/", "sim/", "engine/", "input/", "core/", "base/", "onerow/", "store/store.h"],
 }
 # System headers that could bring I/O, a clock or threads into the core.
 CORE_SYSTEM = {"assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "string.h",
@@ -168,12 +168,13 @@ def test_the_archives_are_what_they_seem(t):
     """An empty listing would pass everything."""
     owner_of = owners()
     for name, layer in (("or_fail", "base"), ("or_put_step", "core"), ("or_input_next", "input"),
-                        ("or_store_sqlite", "store"), ("or_drive_put", "engine")):
+                        ("or_store_sqlite", "store"), ("or_coordinator_sqlite", "coordinator"),
+                        ("or_link_begin", "postgres"), ("or_drive_put", "engine")):
         assert owner_of.get(name) == layer, (name, owner_of.get(name))
     assert {"or_buffer_add", "memcpy"} <= undefined(archive("core"))
     assert "sqlite3_step" in undefined(archive("store"))
     for layer in INCLUDES:
-        assert len(sources(layer)) >= 2, layer
+        assert len(sources(layer)) > 1, layer
 
 
 def test_every_include_line_stays_within_its_layer(t):
@@ -204,6 +205,8 @@ PLANTED = {
              "or_store_type_of(0)", "or_input_next(0)", "or_nobody_has_this(0)"],
     "base": ["or_key_part(0)", "or_drive_put(0)", "sqlite3_open(0)"],
     "store": ["or_put_step(0)", "or_table_open(0)", "yaml_parser_load(0)", "or_input_next(0)"],
+    "coordinator": ["or_put_step(0)", "or_store_type_of(0)", "or_table_open(0)"],
+    "postgres": ["or_store_type_of(0)", "or_coordinator_type_of(0)", "sqlite3_open(0)"],
     "input": ["or_entry_bind(0)", "or_key_part(0)", "sqlite3_open(0)"],
 }
 
@@ -225,6 +228,9 @@ def test_a_planted_include_is_seen(t):
                         ("core", '#  include "store/store.h"'), ("base", '#include "core/key.h"'),
                         ("base", '#include "onerow/extend.h"'),
                         ("store", '#include "engine/config.h"'),
+                        ("store", '#include "coordinator/coordinator.h"'),
+                        ("coordinator", '#include "store/store.h"'),
+                        ("postgres", '#include "coordinator/coordinator.h"'),
                         ("input", '#include "store/store.h"'),
                         ("engine", '#include "store/store_sqlite.h"')):
         path = t.write("planted.h", f"/* A file. */\n{line}\n")

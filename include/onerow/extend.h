@@ -317,17 +317,18 @@ enum onerow_ledger_kind {
     ONEROW_LEDGER_ATTEMPT = 3, /* named by a nonce: which step that try took */
 };
 
-#define ONEROW_LEDGER_NAME_MAX 2048U /* bytes of a name; of a longer key, name its digest */
-#define ONEROW_LEDGER_BODY_MAX (1024U * 1024U) /* bytes of a body */
-#define ONEROW_LEDGER_CHANGES  4U              /* records that one swap may name */
-#define ONEROW_LEDGER_ANY      UINT64_MAX      /* a revision: whichever it is */
+#define ONEROW_LEDGER_NAME_MAX 4096U /* bytes of a name; canonical keys above are hashed */
+#define ONEROW_LEDGER_BODY_MAX (1024U * 1024U)     /* bytes of a body */
+#define ONEROW_LEDGER_CHANGES  4U                  /* records that one swap may name */
+#define ONEROW_LEDGER_ANY      UINT64_MAX          /* a revision: whichever it is */
+#define ONEROW_LEDGER_NUMBERS  ((uint64_t)1 << 62) /* numbers of `reserve` stay below it */
 
 /* A record as it is. A name that was never written has revision, state and since_ms 0. */
 struct onerow_ledger_record {
     enum onerow_ledger_kind kind; /* given by the caller of read */
-    struct onerow_span name;      /* likewise; borrowed */
-    uint64_t revision;            /* 1 more with every write of this record */
     uint8_t state;                /* 0: never written; else 1 to 31, the core's */
+    struct onerow_span name;      /* given by the caller of read; borrowed */
+    uint64_t revision;            /* 1 more with every write of this record */
     uint64_t since_ms;            /* the ledger's clock when it was last stamped */
     struct onerow_span body;      /* in the arena given to read */
 };
@@ -343,7 +344,7 @@ struct onerow_ledger_change {
     struct onerow_span body;
 };
 
-/* One compare-and-set over up to ONEROW_LEDGER_CHANGES records of different names: if all
+/* One compare-and-set over 1 to ONEROW_LEDGER_CHANGES records of different names: if all
  * conditions hold, all changes happen; otherwise nothing does. */
 struct onerow_ledger_swap {
     const struct onerow_ledger_change *changes;
@@ -362,7 +363,8 @@ struct onerow_ledger_namespace {
     uint64_t number;    /* for the calls below; of this coordinator's own */
     char ledger_id[33]; /* 32 hexadecimal digits, made once for each ledger, random */
     enum onerow_ledger_standing standing;
-    const char *why; /* static or the coordinator's own: why it is SUSPECT, or NULL */
+    const char *why; /* why it is SUSPECT; while SOUND, what cannot be found out here, or NULL.
+                        Static, or valid until the next call of enter or witness */
 };
 
 /* A record on its way to `list`'s caller; false ends the listing. */
@@ -376,17 +378,25 @@ struct onerow_coordinator {
     uint64_t round_trips;
 };
 
-/* Statuses: OK; UNAVAILABLE, BUSY, INTERRUPTED, FULL, IO, CORRUPT, READONLY, VANISHED, NOMEM as for
- * stores: nothing happened; UNKNOWN (swap, reserve): it may have happened and may not, because the
- * answer to the commit was lost; CONFIG. `now_ms` is the ledger's clock in ms since 1970, read in
- * the same transaction; a stamp is never less than the record's last one. Where the clock jumps, a
- * wait from a stamp is as much too short or too long: who counts on waits counts on the clock (D).
- */
+/* Statuses: OK; UNAVAILABLE, BUSY, INTERRUPTED, FULL, IO, CORRUPT, READONLY, NOMEM as for stores:
+ * nothing happened; VANISHED: the ledger is gone, or it, or the namespace, became SUSPECT after it
+ * was entered: nothing happened, enter again; UNKNOWN (enter, swap, reserve, witness, confirm,
+ * forget): it may have happened and may not, because the answer to the commit was lost (enter,
+ * witness, confirm and forget may simply be called again; numbers in doubt are lost); CONFIG.
+ *
+ * `now_ms` is the ledger's clock, in ms since 1970, read within the call and after every record
+ * that the call is about was read or locked. It is never less than the stamp of such a record, and
+ * no record's stamp is less than the one that it had before. Between different records it may run
+ * backwards, by as much as somebody sets the clock of the ledger's machine back, or as the clocks
+ * of two machines differ when another one takes over. Set back, it makes waits longer; set forward,
+ * shorter: that is the skew D of whoever relies on them. A stamp lies between the beginning of the
+ * call and its answer: who counts from before the call never counts too little. */
 struct onerow_ledger_ops {
     /* Enters a namespace (the store's kind and the target's canonical id), which is made when it is
-     * new. `definition` says what all users of it must agree on: key columns with types and
-     * normalization, version of the canonical form, protocol, deletion policy. CONFIG: it was made
-     * with another one; the error shows both. */
+     * new: SUSPECT where the ledger itself was once found to have been rolled back, because the
+     * part that was lost may have known it. `definition` says what all users of it must agree on:
+     * key columns with types and normalization, version of the canonical form, protocol, deletion
+     * policy. CONFIG: it was made with another one; the error shows both. */
     enum onerow_status (*enter)(struct onerow_coordinator *coordinator, struct onerow_span name,
                                 struct onerow_span definition,
                                 struct onerow_ledger_namespace *space, struct onerow_error *error);
@@ -395,12 +405,13 @@ struct onerow_ledger_ops {
                                struct onerow_ledger_record *records, size_t n, uint64_t *now_ms,
                                struct or_arena *arena, struct onerow_error *error);
     /* Tries n swaps, one after the other, each atomic on its own, and makes them durable together.
-     * OK: each one's `done` says whether it happened. */
+     * OK: each one's `done` says whether it happened. Otherwise every `done` is false. */
     enum onerow_status (*swap)(struct onerow_coordinator *coordinator, uint64_t space,
                                struct onerow_ledger_swap *swaps, size_t n, uint64_t *now_ms,
                                struct onerow_error *error);
     /* Visits records of a kind whose state is among `states` and whose since_ms is below
-     * `before_ms`, in an order of the adapter's, in bounded memory. Others may write meanwhile. */
+     * `before_ms`, in an order of the adapter's, in bounded memory. A record that nobody writes
+     * meanwhile is visited once; others may write, and `visit` itself may call the coordinator. */
     enum onerow_status (*list)(struct onerow_coordinator *coordinator, uint64_t space,
                                enum onerow_ledger_kind kind, uint32_t states, uint64_t before_ms,
                                onerow_visit_ledger *visit, void *context,
@@ -410,14 +421,17 @@ struct onerow_ledger_ops {
     enum onerow_status (*reserve)(struct onerow_coordinator *coordinator, uint64_t n,
                                   uint64_t *first, struct onerow_error *error);
     /* A number seen in the store (in a blank's title) that the ledger has never given out proves
-     * that it was rolled back: the namespace becomes SUSPECT, and numbers go on above it. */
+     * that it was rolled back: the namespace becomes SUSPECT, and numbers go on above it. *state
+     * is as enter fills it. CONFIG: no ledger gives out such a number, somebody else wrote it. */
     enum onerow_status (*witness)(struct onerow_coordinator *coordinator, uint64_t space,
                                   uint64_t number, struct onerow_ledger_namespace *state,
                                   struct onerow_error *error);
-    /* Every row of the target has been imported: the namespace is SOUND again. */
+    /* Every row of the target has been imported: the namespace is SOUND again. VANISHED: another
+     * reason for doubt has come up since it was entered. */
     enum onerow_status (*confirm)(struct onerow_coordinator *coordinator, uint64_t space,
                                   struct onerow_error *error);
-    /* Forgets ATTEMPT records that were stamped before `before_ms`; *n: how many. */
+    /* Forgets ATTEMPT records that were stamped before `before_ms` (one that never was stays); *n:
+     * how many. A name that was forgotten is one that was never written. */
     enum onerow_status (*forget)(struct onerow_coordinator *coordinator, uint64_t space,
                                  uint64_t before_ms, uint64_t *n, struct onerow_error *error);
 };
@@ -433,8 +447,9 @@ struct onerow_coordinator_type {
     const char *summary;        /* one line for --help */
     const char *url;            /* "sqlite:PATH" for --help */
     const char *const *schemes; /* URL beginnings, "sqlite:", NULL-terminated */
-    /* One coordinator is used by one thread at a time. What it needs in the database (tables whose
-     * names begin with onerow_) is made by open when it is missing. */
+    /* One coordinator is used by one thread at a time. What it needs in the database is made by
+     * open when it is missing; CONFIG: this role may not make it (the error says what to run), or
+     * a newer version has made it. */
     enum onerow_status (*open)(const struct onerow_coordinator_options *options,
                                struct onerow_coordinator **coordinator, struct onerow_error *error);
     void (*close)(struct onerow_coordinator *coordinator); /* NULL is accepted */

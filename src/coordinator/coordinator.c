@@ -26,3 +26,10 @@ const struct onerow_coordinator_type *or_coordinator_type_of(const char *url)
     }
     return NULL;
 }
+
+void or_coordinator_list(struct or_buffer *text)
+{
+    for (size_t i = 0; or_coordinator_types[i]; i++) {
+        or_buffer_printf(text, "%s%s", i ? ", " : "", or_coordinator_types[i]->url);
+    }
+}

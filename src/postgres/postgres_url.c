@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From a store URL to libpq's connection parameters. libpq reads the URI; what is done here
+ * From a URL to libpq's connection parameters. libpq reads the URI; what is done here
  * is what it does not know: the spellings of SQLAlchemy (postgresql+DRIVER://, asyncpg's
  * ssl=MODE), a scheme alone for "as the environment says" (PG*, ~/.pgpass, services), and a
  * name for messages that has no secret in it.
@@ -9,6 +9,8 @@
  * host, the port or a parameter, and quotes that in its messages. Such URLs are refused here
  * before, without a quotation.
  */
+#include "postgres/postgres_url.h"
+
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,6 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "postgres/postgres_url.h"
 
 static const struct {
     const char *keyword;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * PostgreSQL's URLs, for the store and the coordinator.
+ * URLs of PostgreSQL databases, as stores and coordinators take them.
  */
 #ifndef OR_POSTGRES_URL_H
 #define OR_POSTGRES_URL_H

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "onerow/extend.h"
+#include "postgres/postgres_url.h"
 #include "store/store_postgres_oid.h"
 
 /* ---- the connection (store_postgres_connect.c, _wait.c, _error.c, _run.c, _commit.c) ----------

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/turn.h"
 #include "onerow/extend.h"
 #include "base/turn.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store/store_postgres_url.c: what libpq is told for each spelling of a URL, what messages
+ * postgres/postgres_url.c: what libpq is told for each spelling of a URL, what messages
  * may show of it, and that no refusal quotes a password.
  */
 #include <libpq-fe.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store/turn.c with real processes. The order of arrival is known from the outside: the
+ * base/turn.c with real processes. The order of arrival is known from the outside: the
  * queue file begins with the counter of tickets handed out, and the next process is
  * only let go when it has moved.
  */
