@@ -5,7 +5,8 @@
  * SPAN, wherever it begins, holds more than COUNT; and a burst of COUNT is still granted at once.
  * (A counter that begins anew every SPAN lets twice as many pass around its border.)
  *
- * For that the last COUNT grants are remembered, in one ring for all windows.
+ * For that the last COUNT grants are remembered, in one ring for all windows. Times are cut to whole
+ * milliseconds, so that two of them that are SPAN apart may be less: one more makes it sure.
  */
 #include "core/window.h"
 
@@ -100,7 +101,7 @@ bool or_windows_take(struct or_windows *windows, uint64_t now_ms, uint64_t *unti
     for (unsigned i = 0; i < windows->n; i++) {
         const struct or_window *window = &windows->windows[i];
         if (windows->held >= window->count) {
-            uint64_t free_ms = or_u64_add(grant(windows, window->count), window->span_ms);
+            uint64_t free_ms = or_u64_add(grant(windows, window->count), window->span_ms + 1);
             until = free_ms > until ? free_ms : until;
         }
     }

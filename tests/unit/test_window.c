@@ -28,7 +28,7 @@ static size_t most_within(const struct oracle *oracle, uint64_t span_ms)
 {
     size_t most = 0;
     for (size_t first = 0, end = 0; first < oracle->n; first++) {
-        while (end < oracle->n && oracle->sent[end] - oracle->sent[first] < span_ms) {
+        while (end < oracle->n && oracle->sent[end] - oracle->sent[first] <= span_ms) {
             end++;
         }
         most = end - first > most ? end - first : most;
@@ -111,13 +111,13 @@ static void a_burst_is_granted_at_once(void **state)
     struct or_windows *windows = make(&(struct or_window){OR_WINDOW_COUNT_MAX, 60000}, 1);
     uint64_t until = 0;
     for (unsigned round = 0; round < 3; round++) {
-        uint64_t now = 1000 + 60000ULL * round;
+        uint64_t now = 1000 + 60001ULL * round;
         for (unsigned i = 0; i < OR_WINDOW_COUNT_MAX; i++) {
             assert_true(or_windows_take(windows, now, &until));
         }
         assert_false(or_windows_take(windows, now, &until));
-        assert_true(until == now + 60000);
-        assert_false(or_windows_take(windows, now + 59999, &until));
+        assert_true(until == now + 60001); /* times are cut to milliseconds */
+        assert_false(or_windows_take(windows, now + 60000, &until));
     }
     free(windows);
 }
@@ -131,11 +131,11 @@ static void one_is_given_back(void **state)
     for (unsigned i = 0; i < OR_WINDOW_COUNT_MAX; i++) {
         assert_true(or_windows_take(windows, 1000 + i, &until));
     }
-    assert_true(or_windows_take(windows, 61000, &until)); /* the first one is a minute ago */
+    assert_true(or_windows_take(windows, 61001, &until)); /* the first one is a minute ago */
     or_windows_give_back(windows);
-    assert_true(or_windows_take(windows, 61000, &until));
-    assert_false(or_windows_take(windows, 61000, &until));
-    assert_true(until == 61001);
+    assert_true(or_windows_take(windows, 61001, &until));
+    assert_false(or_windows_take(windows, 61001, &until));
+    assert_true(until == 61002);
     free(windows);
 }
 
