@@ -146,7 +146,7 @@ static bool lease(struct sim_world *world, const struct sim_message *message)
     held->token += !own;
     held->holder = who;
     held->attempt = (uint32_t)message->nonce.number;
-    held->until_ms = now_ms + sim_bounds.lease;
+    held->until_ms = now_ms + world->options.bounds.lease;
     return true;
 }
 
@@ -210,7 +210,7 @@ static uint64_t longest_jump_ms(const struct sim_world *world)
         return 60000;
     }
     return world->config->protocol == SIM_DIRECT && world->ledger.clock_ahead_ms == 0
-               ? sim_bounds.skew / 2
+               ? world->options.bounds.skew / 2
                : 0;
 }
 

@@ -18,7 +18,7 @@ void sim_store_touch(struct sim_world *world, struct sim_page *page, struct sim_
     page->seen_key = page->key;
     page->seen_live = !page->trashed;
     if (sim_inject(world, rng, SIM_LAG, SIM_LANE_STORE, 0)) {
-        uint64_t most = world->bounded ? sim_bounds.lag * SIM_MS - 1 : 60U * SIM_SECOND;
+        uint64_t most = world->bounded ? world->options.bounds.lag * SIM_MS - 1 : 60U * SIM_SECOND;
         page->fresh_at = world->now + sim_stretch(world->size, most);
     }
 }
@@ -147,7 +147,9 @@ static void restore(struct sim_world *world, struct sim_page *page, struct sim_r
     if (page->trashed) {
         sim_store_touch(world, page, rng);
         page->trashed = false;
-        page->hand_untrashed = false;
+        /* Under direct another page may have been made while this one lay in the trash and no
+         * ledger knew of it; then a person had made two of them, which is the healer's. */
+        page->hand_untrashed &= world->config->protocol == SIM_DIRECT;
         sim_oracle_page(world, page);
     }
 }
@@ -230,7 +232,8 @@ static bool is_limited(struct sim_world *world, struct sim_message *message, str
     return true;
 }
 
-/* A payload that it refuses for good; now and then an option that was missing has been made. */
+/* A payload that it refuses for good; of every other one an option that was missing is made at some
+ * time. */
 static bool is_refused(struct sim_world *world, const struct sim_message *message,
                        struct sim_rng *rng)
 {
@@ -240,7 +243,7 @@ static bool is_refused(struct sim_world *world, const struct sim_message *messag
         return false;
     }
     struct sim_record *record = &world->records[message->value - 1];
-    if (sim_one_in(rng, 8)) {
+    if (record->order % 2 == 0 && record->content % 2 && sim_one_in(rng, 8)) {
         record->refused = false;
         record->accepted_now = record->refused_now;
         return false;

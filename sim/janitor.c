@@ -29,7 +29,7 @@ static unsigned find_blank(const struct sim_world *world, unsigned from)
     bool at_end = world->phase == SIM_PHASE_BLANKS;
     for (unsigned i = from; i < world->n_pages; i++) {
         const struct sim_page *page = &world->pages[i];
-        bool old = page->created_ms + sim_bounds.request < sim_store_ms(world);
+        bool old = page->created_ms + world->options.bounds.request < sim_store_ms(world);
         bool bound = world->ledger.pages[i].state == OR_PAGE_BOUND;
         if (page->blank_title && !page->trashed && old && !(bound && at_end)) {
             return i;

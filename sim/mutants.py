@@ -43,6 +43,7 @@ KINDS = {
     "the faults are over, and something goes on for ever": "endless",
     "two holders at once": "two holders",
     "a limit on memory or messages was exceeded": "bounds",
+    "a page was taken out of the trash against the policy of deletions": "policy",
 }
 
 
@@ -73,6 +74,7 @@ MUTANTS = [
            "    } else {\n        create(attempt, command);\n    }\n}\n",
            "    } else {\n        create(attempt, command);\n"
            "        command->what = OR_DO_CREATE_KEYED;\n"
+           "        command->deadline_ms = UINT64_MAX;\n"
            "        command->payload = attempt->own;\n    }\n}\n",
            "the page is created with the key, before anything is bound",
            ("two pages", "lost", "blind create", "not there", "other id", "two holders")),
@@ -111,15 +113,11 @@ MUTANTS = [
            "UNBIND does not ask whether the key still has that page",
            ("two pages", "lost", "other id", "not there", "disagree", "condemned", "values",
             "false outcome")),
-    Mutant("unbind-live-page", WRITE,
-           "bool published = attempt->key.state != OR_KEY_BOUND || event->has_key;",
-           "bool published = attempt->key.state != OR_KEY_BOUND;",
-           "a published page is unbound under a policy that keeps it",
-           ("two pages", "other id", "false outcome", "disagree")),
     Mutant("unbind-without-condemn", WRITE,
-           "    swap->page_becomes = OR_PAGE_CONDEMNED;\n", "    swap->page_becomes = OR_PAGE_BLANK;\n",
-           "a page that was given up may be bound again",
-           ("two pages", "lost", "not there", "endless", "other id", "disagree")),
+           "    swap->page_becomes = OR_PAGE_CONDEMNED;\n",
+           "    swap->page_becomes = OR_PAGE_BLANK;\n    attempt->blank = was.page;\n",
+           "a page that was given up is taken for a blank, and bound again, and given up again",
+           ("endless", "bounds", "two pages", "lost", "not there", "other id", "disagree")),
     Mutant("unbind-same-generation", WRITE,
            "        (struct or_key_record){.state = OR_KEY_ABSENT, .generation = was.generation + 1};\n",
            "        (struct or_key_record){.state = OR_KEY_ABSENT, .generation = was.generation};\n",
@@ -135,12 +133,6 @@ MUTANTS = [
            "    if (!own || !attempt->traced || !in_time) {\n",
            "    if (own && (!attempt->traced || !in_time)) {\n",
            "a helper's write leaves no trace, so nobody waits for it", ("values",)),
-    Mutant("help-at-once", ATTEMPT,
-           "    } else if (own || !or_attempt_too_early(attempt, event, command, or_bounds_sent(bounds),\n"
-           "                                            bounds->poll)) {\n",
-           "    } else if (own || bounds) {\n",
-           "a helper does not wait until the owner is late for good; its own write is marked, the "
-           "owner's is not", ("values", "false outcome")),
     Mutant("helper-says-created", ATTEMPT,
            "    if (attempt->claimed && attempt->taken_version) {\n"
            "        or_attempt_settle(attempt, command,\n"
@@ -150,9 +142,10 @@ MUTANTS = [
            "        or_attempt_settle(attempt, command, own ? ONEROW_UPDATED : ONEROW_CREATED, OR_REASON_NONE);\n",
            "a helper reports what the pending record did as its own outcome", ("false outcome",)),
     Mutant("refusal-helped-for-ever", WRITE,
-           "    case OR_ANSWER_REFUSED: refused(attempt, event, command); return;\n",
-           "    case OR_ANSWER_REFUSED: or_attempt_again(attempt, event, command, OR_RETRY_UNCERTAIN); return;\n",
-           "a payload that the store refuses for good is tried for ever",
+           "    if (attempt->key.state == OR_KEY_WRITING) {\n        drop(attempt, command);\n",
+           "    if (attempt->key.state == OR_KEY_WRITING) {\n"
+           "        or_attempt_again(attempt, event, command, OR_RETRY_UNCERTAIN);\n",
+           "a version that the store refuses for good is tried for ever",
            ("endless", "unsettled", "disagree", "bounds")),
     # ---- versions
     Mutant("no-wait", ATTEMPT,
@@ -203,7 +196,7 @@ MUTANTS = [
            ("values", "false outcome", "two pages", "lost", "other id", "not there", "disagree",
             "condemned")),
     Mutant("claim-by-version-only", ATTEMPT,
-           "        if (attempt->key.generation != event->attempt.generation) { /* its page was given up */\n",
+           "        if (attempt->key.generation != event->attempt.generation) { /* its page was given up … */\n",
            "        if (attempt->key.version < event->attempt.version) {\n",
            "a claim counts although its page was given up, because the version fits",
            ("false outcome", "other id", "not there", "lost")),
@@ -223,16 +216,14 @@ MUTANTS = [
     Mutant("acknowledged-before-done", WRITE,
            "        attempt->written = attempt->key.nonce;\n        or_attempt_finish(attempt, command);\n",
            "        attempt->written = attempt->key.nonce;\n"
-           "        or_attempt_settle(attempt, command,\n"
-           "                          attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED,\n"
-           "                          OR_REASON_NONE);\n",
+           "        if (or_attempt_owns_pending(attempt)) {\n"
+           "            or_attempt_settle(attempt, command,\n"
+           "                              attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED,\n"
+           "                              OR_REASON_NONE);\n"
+           "            return;\n        }\n"
+           "        or_attempt_finish(attempt, command);\n",
            "the store's answer is passed on without what the ledger says of it",
-           ("false outcome", "values", "other id", "not there", "lost")),
-    Mutant("acknowledged-without-last-read", WRITE,
-           "    or_attempt_read(attempt, command); /* is it the key's page still? */\n",
-           "    or_attempt_decide(attempt, event, command);\n",
-           "the page is looked at, and nobody asks whether it is the key's still",
-           ("other id", "false outcome", "values", "not there", "lost")),
+           ("false outcome", "values", "other id", "not there", "lost", "disagree")),
     # ---- deletions
     Mutant("404-read-as-gone", WRITE,
            "    if (event->answer == OR_ANSWER_NOT_FOUND) {\n"
@@ -245,13 +236,6 @@ MUTANTS = [
            "        or_attempt_again(attempt, event, command,\n",
            "a page that the store does not find is taken for deleted",
            ("two pages", "other id", "lost")),
-    Mutant("deletion-any-key", WRITE,
-           "    struct or_swap *swap = or_attempt_new_swap(attempt, OR_KEY_TOMBSTONE);\n",
-           "    struct or_swap *swap = or_attempt_new_swap(attempt, OR_KEY_TOMBSTONE);\n"
-           "    swap->revision = ONEROW_LEDGER_ANY;\n",
-           "a deletion is recorded over whatever the ledger says by now",
-           ("two pages", "lost", "other id", "not there", "false outcome", "disagree", "values",
-            "condemned")),
     Mutant("policies-mixed", WRITE,
            "attempt->options.deletion == OR_DELETION_RECREATE",
            "(attempt->number & 1U)",
@@ -268,17 +252,18 @@ MUTANTS = [
     Mutant("tombstone-untrashed", WRITE,
            "    } else if (attempt->options.deletion == OR_DELETION_TOMBSTONE) {\n"
            "        bury(attempt, command);\n",
-           "    } else if (attempt->options.deletion == OR_DELETION_TOMBSTONE && !event->has_key) {\n"
+           "    } else if (attempt->options.deletion == OR_DELETION_TOMBSTONE && !attempt->own) {\n"
            "        bury(attempt, command);\n",
            "under tombstone a deleted page is taken out of the trash",
-           ("two pages", "disagree", "endless", "false outcome")),
+           ("policy", "two pages", "disagree", "endless", "false outcome")),
     Mutant("tombstone-same-generation", WRITE,
            "    swap->becomes.generation++; /* should", "    /* should",
            "what was pending when the page was deleted counts as written", ("false outcome",)),
     # ---- adopting
     Mutant("condemned-counts", PAGES,
-           "        if (records[i].state == OR_PAGE_CONDEMNED) {\n            continue;\n        }\n",
-           "",
+           "        if (records[i].state == OR_PAGE_CONDEMNED) {\n            continue;\n",
+           "        if (records[i].state == OR_PAGE_CONDEMNED) {\n            choice.live++;\n"
+           "            choice.taken = true;\n            continue;\n",
            "a page that is condemned keeps its key from ever being written",
            ("unsettled", "endless", "false outcome", "disagree")),
     Mutant("condemned-adopted", PAGES,
@@ -291,7 +276,7 @@ MUTANTS = [
            "    return page->state == OR_PAGE_UNRECORDED || page->state == OR_PAGE_BLANK ||\n",
            "    return page->state != OR_PAGE_CONDEMNED ||\n",
            "a page that belongs to another key is adopted",
-           ("not there", "lost", "disagree", "other id", "values", "two pages", "endless")),
+           ("condemned", "not there", "lost", "disagree", "other id", "values", "two pages")),
     Mutant("adopt-through-bound", PLACE,
            "    or_attempt_send_swap(attempt, command, OR_ATTEMPT_ADOPTING);\n",
            "    if (attempt->own) {\n"
@@ -328,23 +313,17 @@ MUTANTS = [
            "        if (records[i].state == OR_PAGE_BOUND) {\n"
            "            dispose(heal, command);\n            return true;\n        }\n",
            "the healer throws away what belongs to a key", ("lost", "condemned", "disagree")),
-    Mutant("healer-without-key", HEAL,
-           "        (struct or_swap){.revision = heal->key.revision,\n"
-           "                         .becomes = heal->key,\n"
-           "                         .keep_key = true,\n",
-           "        (struct or_swap){.revision = ONEROW_LEDGER_ANY,\n"
-           "                         .becomes = heal->key,\n"
-           "                         .keep_key = true,\n",
-           "a page loses against one that was given up meanwhile",
-           ("lost", "condemned", "other id", "disagree")),
     Mutant("healer-trusts-values", HEAL,
-           "    if (doubtful && heal->ledger_ms >= arrived) {\n", "    if (doubtful && !arrived) {\n",
+           "    } else {\n        reopen(heal, command);\n",
+           "    } else if (heal->loser < heal->n_found + OR_ATTEMPT_PAGES) {\n"
+           "        clear(heal, true, command);\n    } else {\n        reopen(heal, command);\n",
            "the healer does not look at what a late write left behind", ("values", "disagree")),
     # ---- direct
     Mutant("direct-without-intent", PLACE,
            "        claim_intent(attempt, event, command);\n    } else if (attempt->blank.data) {\n",
            "        create(attempt, command);\n"
            "        command->what = OR_DO_CREATE_KEYED;\n"
+           "        command->deadline_ms = UINT64_MAX;\n"
            "        command->payload = attempt->own;\n    } else if (attempt->blank.data) {\n",
            "the page is created without an intent in the ledger",
            ("two pages", "two holders", "blind create"), "direct"),
@@ -358,8 +337,8 @@ MUTANTS = [
            "or_u64_add(bounds->pause,",
            "S leaves out how long a request lives on", ("two pages", "two holders"), "direct"),
     Mutant("direct-without-lag", BOUNDS,
-           "                                or_u64_add(bounds->lag, bounds->skew));\n",
-           "                                bounds->skew);\n",
+           "or_u64_add(bounds->lag, bounds->skew));",
+           "bounds->skew);",
            "S leaves the index's lag out", ("two pages", "two holders"), "direct"),
     Mutant("direct-without-pause", BOUNDS,
            "or_u64_add(or_u64_add(bounds->pause, bounds->life),",

@@ -46,7 +46,7 @@ static void ask_lease(struct sim_world *world, struct sim_worker *worker,
     if (naive->attempt == 0) {
         naive->attempt = (uint32_t)world->next_number++;
     }
-    naive->lease_until_ms = sim_local_ms(world, worker) + sim_bounds.lease;
+    naive->lease_until_ms = sim_local_ms(world, worker) + world->options.bounds.lease;
     ask(naive, &worker->command, SIM_ASK_LEASE, state);
     worker->command.nonce = (struct or_nonce){naive->attempt, 1};
 }

@@ -106,7 +106,7 @@ static uint64_t pick(uint64_t random, uint64_t low, uint64_t high)
  * T. Other requests have theirs in full. */
 static uint64_t request_deadline(const struct sim_world *world, const struct sim_worker *worker)
 {
-    uint64_t most = sim_bounds.request * SIM_MS;
+    uint64_t most = world->options.bounds.request * SIM_MS;
     if (worker->job != SIM_JOB_PUT || worker->command.what != OR_DO_CREATE_KEYED) {
         return most;
     }
@@ -119,7 +119,7 @@ static uint64_t request_deadline(const struct sim_world *world, const struct sim
 static struct fate store_fate(struct sim_world *world, struct sim_worker *worker, unsigned i)
 {
     const uint64_t deadline = request_deadline(world, worker);
-    const uint64_t life = sim_bounds.life * SIM_MS - SIM_SECOND;
+    const uint64_t life = world->options.bounds.life * SIM_MS - SIM_SECOND;
     struct sim_rng *rng = &worker->rng;
     struct fate fate = {.deadline = deadline, .arrives = true, .answers = true};
     uint64_t random = sim_next(rng);

@@ -134,6 +134,9 @@ void sim_oracle_send(struct sim_world *world, unsigned i)
     if (sim_local_ms(world, worker) < worker->not_before_ms) {
         sim_violate(world, SIM_VIOLATION_TOO_SOON);
     }
+    if (what == OR_DO_RESTORE && world->options.deletion != OR_DELETION_RESTORE) {
+        sim_violate(world, SIM_VIOLATION_POLICY);
+    }
     if (is_blind(worker)) {
         sim_violate(world, SIM_VIOLATION_BLIND_CREATE);
     }
@@ -221,6 +224,19 @@ static void acknowledge(struct sim_world *world, unsigned i, enum onerow_outcome
     follow_acked(facts, record, at, page);
     record->acked_page = (uint8_t)(at + 1);
     page->acked_key = record->key;
+}
+
+/* "Belongs to another key" is no word for pages that were given up. They were by then: a condemned
+ * page's record is stamped for the last time when it is condemned. */
+void sim_oracle_taken(struct sim_world *world, const struct or_attempt *attempt)
+{
+    for (size_t i = 0; i < attempt->n_found; i++) {
+        const struct sim_ledger_page *page = &world->ledger.pages[sim_page_of(attempt->found[i])];
+        if (page->state != OR_PAGE_CONDEMNED || page->since_ms >= attempt->ledger_ms) {
+            return;
+        }
+    }
+    sim_violate(world, SIM_VIOLATION_FALSE_OUTCOME);
 }
 
 void sim_oracle_outcome(struct sim_world *world, unsigned i, enum onerow_outcome outcome,

@@ -118,6 +118,7 @@ void sim_oracle_page_record(struct sim_world *world, unsigned page, enum or_page
 void sim_oracle_swapped(struct sim_world *world, unsigned key, const struct or_key_record *before,
                         const struct or_swap *swap);
 void sim_oracle_send(struct sim_world *world, unsigned worker);
+void sim_oracle_taken(struct sim_world *world, const struct or_attempt *attempt);
 void sim_oracle_outcome(struct sim_world *world, unsigned record, enum onerow_outcome outcome,
                         enum or_reason reason, struct onerow_span page);
 void sim_oracle_end(struct sim_world *world);

@@ -95,7 +95,8 @@ struct sim_config {
     X(FALSE_OUTCOME, "an outcome is not what happened")                                            \
     X(ENDLESS, "the faults are over, and something goes on for ever")                              \
     X(TWO_HOLDERS, "two holders at once")                                                          \
-    X(BOUNDS, "a limit on memory or messages was exceeded")
+    X(BOUNDS, "a limit on memory or messages was exceeded")                                        \
+    X(POLICY, "a page was taken out of the trash against the policy of deletions")
 
 enum sim_violation {
 #define SIM_VIOLATION_ENUM(name, text) SIM_VIOLATION_##name,

@@ -58,6 +58,24 @@ static void draw_limits(struct sim_world *world)
     }
 }
 
+/* Each of the bounds is the longest one in some schedules, so that a wait that leaves it out is too
+ * short by much. */
+static struct or_bounds draw_bounds(struct sim_world *world)
+{
+    static const uint64_t PAUSES[] = {1250, 10000, 30000};
+    static const uint64_t LAGS[] = {1000, 5000, 15000};
+    struct or_bounds bounds = sim_bounds;
+    uint64_t drawn = sim_next(&world->rng);
+    bounds.pause = PAUSES[(drawn >> 8 & 255U) % 3];
+    bounds.lag = LAGS[(drawn >> 16 & 255U) % 3];
+    bounds.request /= drawn & 2U ? 5 : 1;
+    bounds.life /= drawn & 4U ? 6 : 1;
+    if (drawn & 16U) { /* an intent that is just long enough for its create */
+        bounds.lease = bounds.guard + bounds.request + 1000;
+    }
+    return bounds;
+}
+
 static void draw_options(struct sim_world *world)
 {
     bool direct = world->config->protocol == SIM_DIRECT;
@@ -67,7 +85,7 @@ static void draw_options(struct sim_world *world)
         .deletion = (enum or_deletion)sim_below(&world->rng, 3),
         .verify_read = sim_one_in(&world->rng, 3),
         .may_create = true,
-        .bounds = sim_bounds,
+        .bounds = draw_bounds(world),
         .retry = &world->limits,
     };
     world->ledger.through_bytes = sim_one_in(&world->rng, 100);

@@ -95,7 +95,7 @@ static void init_job(struct sim_world *world, struct sim_worker *worker)
         or_sweep_init(&worker->as.sweep, sim_page_id(worker->page), janitors_limits(world));
         return;
     case SIM_JOB_HEAL:
-        or_heal_init(&worker->as.heal, sim_key_name(worker->key), &sim_bounds,
+        or_heal_init(&worker->as.heal, sim_key_name(worker->key), &world->options.bounds,
                      janitors_limits(world), world->next_number++);
         return;
     case SIM_JOB_NAIVE: sim_naive_init(&worker->as.naive); return;
@@ -168,6 +168,9 @@ static void settle(struct sim_world *world, unsigned i)
     }
     if (worker->job == SIM_JOB_PUT) {
         sim_notice_outcome(world, &worker->as.attempt, command);
+        if (command->reason == OR_REASON_TAKEN) {
+            sim_oracle_taken(world, &worker->as.attempt);
+        }
         sim_process_give_spare(world, worker->process, command->spare);
     }
     sim_say(world, SIM_LANE_WORKER, i, "%s%s%.3s", outcome_name(command->outcome),
@@ -192,7 +195,8 @@ static bool writes(enum or_do what)
 
 static uint64_t any_pause(const struct sim_world *world)
 {
-    return sim_scale(world->size, (world->size & 7U ? 2U : 20U) * sim_bounds.lease * SIM_MS);
+    return sim_scale(world->size,
+                     (world->size & 7U ? 2U : 20U) * world->options.bounds.lease * SIM_MS);
 }
 
 /* P is for pauses after the last check. Half of it was checked by the core, except for a create
@@ -203,7 +207,7 @@ static uint64_t pause_length(const struct sim_world *world, enum or_do what,
     if (!world->bounded || !writes(what) || then == SIM_EVENT_CHECK) {
         return any_pause(world);
     }
-    uint64_t most = sim_bounds.pause * SIM_MS;
+    uint64_t most = world->options.bounds.pause * SIM_MS;
     return sim_stretch(world->size, (what == OR_DO_CREATE_KEYED ? most : most / 2) * 9 / 10);
 }
 
