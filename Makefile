@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
-.PHONY: all setup coverage demo demo-postgres test soak bench bench-postgres fuzz install format lint clean
+.PHONY: all setup coverage demo demo-postgres test mutants reliability soak bench bench-postgres fuzz install format lint clean
 
 all: build/build.ninja
 	@ninja -C build --quiet
@@ -24,8 +24,16 @@ demo-postgres: setup all
 test: setup all
 	@tests/run
 
-soak: setup
+mutants: setup all
+	@sim/mutants.py
+
+reliability: setup all
+	@sim/report
+
+soak: setup all
 	@docs/model/run --all
+	@build/onerow simulate --protocol guarded --schedules 10000000
+	@build/onerow simulate --protocol direct --schedules 10000000
 
 bench: setup all
 	@bench/run
