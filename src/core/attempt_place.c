@@ -209,7 +209,6 @@ static void create_keyed(struct or_attempt *attempt, const struct or_event *even
         return;
     }
     attempt->create_sent = true;
-    attempt->may_exist = true;
     attempt->state = OR_ATTEMPT_KEYING;
     command->what = OR_DO_CREATE_KEYED;
     command->payload = &attempt->key.pending;
@@ -221,16 +220,17 @@ void or_attempt_after_keyed(struct or_attempt *attempt, const struct or_event *e
 {
     switch (event->answer) {
     case OR_ANSWER_OK:
+        attempt->may_exist = true;
         attempt->made = event->page;
         finish_intent(attempt, command);
         return;
     case OR_ANSWER_REFUSED: release(attempt, command); return;
     case OR_ANSWER_RATE:
-    case OR_ANSWER_FAILED: /* not done */
+    case OR_ANSWER_FAILED: /* not done; an earlier one may lie in the trash, where no look-up sees
+                              it */
         attempt->create_sent = false;
-        attempt->may_exist = false;
         break;
-    default: break;
+    default: attempt->may_exist = true; break;
     }
     or_attempt_again(attempt, event, command, or_answer_class(event->answer));
 }
