@@ -3,6 +3,7 @@
  * A store that keeps what Notion keeps: nothing refuses a second page with a key, queries may see
  * what was, pages in the trash take no edits, and an error says little about what was done.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "sim/parts.h"
@@ -45,6 +46,7 @@ struct sim_page *sim_store_add(struct sim_world *world, struct sim_rng *rng)
 
 static void write_values(struct sim_page *page, unsigned value)
 {
+    assert(value > 0);
     page->value = (uint8_t)value;
     page->edited = false;
     page->applied |= (uint64_t)1 << (value - 1);
@@ -261,10 +263,10 @@ static bool fails_before(struct sim_world *world, struct sim_message *message, s
         *answer = OR_ANSWER_RATE;
     } else if (sim_inject(world, rng, SIM_ERROR_BEFORE, SIM_LANE_STORE, who)) {
         *answer = is_look(message) ? OR_ANSWER_FAILED : OR_ANSWER_UNCERTAIN;
-    } else if (is_look(message) && sim_inject(world, rng, SIM_LOOKUP_ERROR, SIM_LANE_STORE, who)) {
-        *answer = OR_ANSWER_FAILED;
-    } else if (message->what == OR_DO_PROBE &&
-               sim_inject(world, rng, SIM_INCOMPLETE, SIM_LANE_STORE, who)) {
+    } else if ((is_look(message) &&
+                sim_inject(world, rng, SIM_LOOKUP_ERROR, SIM_LANE_STORE, who)) ||
+               (message->what == OR_DO_PROBE &&
+                sim_inject(world, rng, SIM_INCOMPLETE, SIM_LANE_STORE, who))) {
         *answer = OR_ANSWER_FAILED;
     } else if (message->what != OR_DO_PROBE && !is_create(message) &&
                sim_inject(world, rng, SIM_FALSE_404, SIM_LANE_STORE, who)) {

@@ -42,6 +42,8 @@
  *    of its nonce.
  *  - A look-up that failed, or was not complete, is no absence: it is tried again. An empty one is
  *    believed only because nothing is created by it: BIND decides.
+ *  - A published page is taken out of the trash only after a swap: whoever saw it there without the
+ *    key, and has slept since, must not unbind it now.
  *  - Only a page that answers "in the trash" was deleted. "Not found" proves nothing: unknown.
  *  - An outcome is told only after a read or an own swap showed DONE with this page and generation.
  *
@@ -415,6 +417,7 @@ static void after_swapped(struct or_attempt *attempt, const struct or_event *eve
     case OR_ATTEMPT_CLAIMING: or_attempt_decide_intent(attempt, event, command); return;
     case OR_ATTEMPT_DROPPING: or_attempt_after_drop(attempt, event, command); return;
     case OR_ATTEMPT_DELETING: or_attempt_after_deletion(attempt, event, command); return;
+    case OR_ATTEMPT_ANNOUNCING: or_attempt_restore(attempt, command); return;
     case OR_ATTEMPT_RELEASING: or_attempt_after_release(attempt, event, command); return;
     case OR_ATTEMPT_ADOPTING:
         or_attempt_forget_claim(attempt); /* the revision it expected is over */
@@ -473,7 +476,8 @@ void or_attempt_step(struct or_attempt *attempt, const struct or_event *event,
     case OR_ATTEMPT_OPENING:
     case OR_ATTEMPT_REPLACING:
     case OR_ATTEMPT_DROPPING:
-    case OR_ATTEMPT_DELETING: after_swap(attempt, event, command); return;
+    case OR_ATTEMPT_DELETING:
+    case OR_ATTEMPT_ANNOUNCING: after_swap(attempt, event, command); return;
     case OR_ATTEMPT_SETTLED: break;
     }
     assert(!"or_attempt_step after SETTLE");

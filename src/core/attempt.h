@@ -151,7 +151,8 @@ enum or_attempt_state {
     OR_ATTEMPT_DROPPING,  /* SWAP from WRITING to DONE without the refused payload */
     OR_ATTEMPT_LOOKING,   /* GET: why the page refuses edits, or whether it is as it should be */
     OR_ATTEMPT_DELETING,  /* SWAP that follows a deletion */
-    OR_ATTEMPT_RESTORING, /* RESTORE */
+    OR_ATTEMPT_ANNOUNCING, /* SWAP before RESTORE: what others saw of the page is out of date */
+    OR_ATTEMPT_RESTORING,  /* RESTORE */
     OR_ATTEMPT_SETTLED,
 };
 

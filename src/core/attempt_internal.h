@@ -80,6 +80,8 @@ void or_attempt_after_look(struct or_attempt *attempt, const struct or_event *ev
                            struct or_command *command);
 void or_attempt_after_deletion(struct or_attempt *attempt, const struct or_event *event,
                                struct or_command *command);
+/* Takes the page out of the trash. */
+void or_attempt_restore(struct or_attempt *attempt, struct or_command *command);
 void or_attempt_after_restore(struct or_attempt *attempt, const struct or_event *event,
                               struct or_command *command);
 

@@ -181,6 +181,21 @@ static void bury(struct or_attempt *attempt, struct or_command *command)
     or_attempt_send_swap(attempt, command, OR_ATTEMPT_DELETING);
 }
 
+/* Before a published page is taken out of the trash, a swap that changes nothing but the revision:
+ * somebody may have seen the page there before it was published, and be about to unbind it. */
+static void announce(struct or_attempt *attempt, struct or_command *command)
+{
+    or_attempt_new_swap(attempt, attempt->key.state);
+    or_attempt_send_swap(attempt, command, OR_ATTEMPT_ANNOUNCING);
+}
+
+void or_attempt_restore(struct or_attempt *attempt, struct or_command *command)
+{
+    attempt->state = OR_ATTEMPT_RESTORING;
+    command->what = OR_DO_RESTORE;
+    command->page = attempt->key.page;
+}
+
 static void deleted(struct or_attempt *attempt, const struct or_event *event,
                     struct or_command *command)
 {
@@ -190,9 +205,7 @@ static void deleted(struct or_attempt *attempt, const struct or_event *event,
     } else if (attempt->options.deletion == OR_DELETION_TOMBSTONE) {
         bury(attempt, command);
     } else {
-        attempt->state = OR_ATTEMPT_RESTORING;
-        command->what = OR_DO_RESTORE;
-        command->page = attempt->key.page;
+        announce(attempt, command);
     }
 }
 

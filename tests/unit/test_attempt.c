@@ -832,6 +832,8 @@ static void restore(void **state)
     struct story s;
     (void)state;
     up_to_trashed(&s, OR_DELETION_RESTORE);
+    swaps(&s, OR_KEY_WRITING); /* nothing but the revision */
+    assert_false(s.ledger.key.doubtful);
     expect(&s, OR_DO_RESTORE);
     step(&s, OR_ANSWER_OK);
     reads(&s);
@@ -846,6 +848,8 @@ static void restoring_fails(void **state)
     struct story s;
     (void)state;
     up_to_trashed(&s, OR_DELETION_RESTORE);
+    swaps(&s, OR_KEY_WRITING); /* nothing but the revision */
+    assert_false(s.ledger.key.doubtful);
     expect(&s, OR_DO_RESTORE);
     step(&s, OR_ANSWER_UNCERTAIN);
     waits(&s);
@@ -853,6 +857,7 @@ static void restoring_fails(void **state)
     swaps(&s, OR_KEY_WRITING);
     writes(&s, OR_ANSWER_TRASHED);
     gets(&s, true, true);
+    swaps(&s, OR_KEY_WRITING);
     expect(&s, OR_DO_RESTORE);
     step(&s, OR_ANSWER_NOT_FOUND);
     settles(&s, ONEROW_IN_DOUBT, OR_REASON_GONE);
@@ -1458,7 +1463,26 @@ static void restored_without_its_key(void **state)
     up_to_bound(&s);
     publishes(&s, OR_ANSWER_TRASHED);
     gets(&s, true, true); /* a write without an answer had arrived: it is published */
+    swaps(&s, OR_KEY_BOUND);
     expect(&s, OR_DO_RESTORE);
+}
+
+/* Another attempt saw the page in the trash before it was published, and sleeps. */
+static void who_saw_it_before_does_not_unbind_it(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.deletion = OR_DELETION_RESTORE;
+    up_to_bound(&s);
+    publishes(&s, OR_ANSWER_TRASHED);
+    gets(&s, true, false);
+    expect(&s, OR_DO_SWAP);
+    assert_int_equal(s.command.swap->becomes.state, OR_KEY_ABSENT);
+    s.ledger.key.revision++; /* the page was published after all; somebody restores it */
+    swap_is_refused(&s);
+    reads(&s);
+    assert_int_equal(s.ledger.key.state, OR_KEY_BOUND);
 }
 
 static void every_reason_has_a_text(void **state)
@@ -1545,6 +1569,7 @@ int main(void)
         cmocka_unit_test(the_page_is_newer_than_the_ledger_knows),
         cmocka_unit_test(written_on_a_page_that_was_given_up),
         cmocka_unit_test(restored_without_its_key),
+        cmocka_unit_test(who_saw_it_before_does_not_unbind_it),
         cmocka_unit_test(every_reason_has_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
