@@ -40,7 +40,7 @@ SYMBOLS = {
     "store": ({"store", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ", r"yyjson_"]),
     "coordinator": ({"coordinator", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ"]),
     "input": ({"input", "base"}, [LIBC, r"yyjson_", r"csv_", r"inflate", r"ZSTD_"]),
-    "engine": ({"engine", "store", "input", "core", "base"}, [LIBC, r"yyjson_", r"yaml_"]),
+    "engine": ({"engine", "store", "coordinator", "input", "core", "base"}, [LIBC, r"yyjson_", r"yaml_"]),
 }
 # layer: the folders and files that it may include
 INCLUDES = {
@@ -50,7 +50,8 @@ INCLUDES = {
     "store": ["store/", "postgres/", "base/", "onerow/"],
     "coordinator": ["coordinator/", "postgres/", "base/", "onerow/"],
     "input": ["input/", "base/", "onerow/"],
-    "engine": ["engine/", "input/", "core/", "base/", "onerow/", "store/store.h", "coordinator/coordinator.h"],
+    "engine": ["engine/", "input/", "core/", "base/", "onerow/", "store/store.h",
+               "coordinator/coordinator.h"],
     "cli": ["cli/", "sim/", "engine/", "input/", "core/", "base/", "onerow/", "store/store.h"],
 }
 # System headers that could bring I/O, a clock or threads into the core.
@@ -232,7 +233,8 @@ def test_a_planted_include_is_seen(t):
                         ("coordinator", '#include "store/store.h"'),
                         ("postgres", '#include "coordinator/coordinator.h"'),
                         ("input", '#include "store/store.h"'),
-                        ("engine", '#include "store/store_sqlite.h"')):
+                        ("engine", '#include "store/store_sqlite.h"'),
+                        ("engine", '#include "coordinator/ledger_rules.h"')):
         path = t.write("planted.h", f"/* A file. */\n{line}\n")
         assert len(include_violations(layer, path)) == 1, (layer, line)
     path = t.write("planted.h", '/* like #include "engine/table.h" */\n#include "base/text.h"\n')
