@@ -11,16 +11,22 @@
 /* ---- pages -------------------------------------------------------------------------------------
  */
 
-static bool counts(const struct sim_page *page, unsigned key)
+/* Under direct a page that lost against a person's is condemned while it lives, until the healer
+ * has taken it away; what is created meanwhile is no twin of its making. */
+static bool counts(const struct sim_world *world, unsigned at, unsigned key)
 {
-    return page->key == key && !page->trashed && page->key_by_onerow && !page->hand_untrashed;
+    const struct sim_page *page = &world->pages[at];
+    bool given_up =
+        world->config->protocol == SIM_DIRECT && world->ledger.pages[at].state == OR_PAGE_CONDEMNED;
+    return page->key == key && !page->trashed && page->key_by_onerow && !page->hand_untrashed &&
+           !given_up;
 }
 
 void sim_oracle_page(struct sim_world *world, const struct sim_page *page)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < world->n_pages; i++) {
-        n += counts(&world->pages[i], page->key);
+        n += counts(world, i, page->key);
     }
     if (n > 1 && (world->config->protocol != SIM_DIRECT || world->bounded)) {
         sim_violate(world, SIM_VIOLATION_TWO_PAGES);
