@@ -13,6 +13,8 @@
  *
  * - `find` is a statement of its own because of the snapshot: one that waits for a lock goes on to
  *   see rows that were committed meanwhile as they were before, or not at all.
+ * - A row that `find` sees and `lock` did not was inserted in between: it is not locked, and may
+ *   change before it is written. Then nothing is decided, and the transaction begins anew.
  * - A name that is not there cannot be locked. It is inserted, in the same order, after all locks
  *   are held; if somebody else was faster, nothing of the transaction is kept, and it begins anew.
  *   Whoever inserts waits only for others who insert, and those hold no lock that a third one could
@@ -296,6 +298,10 @@ static enum onerow_status begin(struct or_remote *remote, struct swap_call *call
         struct or_remote_guard guard = or_remote_guard_of(statements[2].result);
         *call->now_ms = guard.now_ms;
         status = or_remote_check(remote, call->space, &guard, error);
+    }
+    if (status == ONEROW_OK && PQntuples(statements[0].result) != PQntuples(statements[1].result)) {
+        status = or_fail(error, ONEROW_RETRY, "%s: others write the same keys all the time",
+                         remote->link.shown);
     }
     if (status == ONEROW_OK) {
         note_found(call, statements[1].result);
