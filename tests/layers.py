@@ -40,7 +40,8 @@ SYMBOLS = {
     "store": ({"store", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ", r"yyjson_"]),
     "coordinator": ({"coordinator", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ"]),
     "input": ({"input", "base"}, [LIBC, r"yyjson_", r"csv_", r"inflate", r"ZSTD_"]),
-    "engine": ({"engine", "store", "coordinator", "input", "core", "base"}, [LIBC, r"yyjson_", r"yaml_"]),
+    "engine": ({"engine", "store", "coordinator", "input", "core", "base"},
+               [LIBC, r"yyjson_", r"yaml_"]),
 }
 # layer: the folders and files that it may include
 INCLUDES = {

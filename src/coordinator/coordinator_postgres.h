@@ -59,8 +59,6 @@ struct or_remote_guard {
     bool in_place; /* the ledger is where it remembers to be */
     struct or_ledger_doubt doubt;
     uint64_t now_ms;
-    uint64_t next_number;
-    const PGresult *result; /* for the texts */
 };
 
 /* The statement that fills a guard, for a namespace (or 0); `room` holds its parameter. */

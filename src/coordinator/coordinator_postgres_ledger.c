@@ -53,12 +53,12 @@ void or_remote_digest(struct onerow_span name, unsigned char digest[OR_SHA256_LE
 #define GUARD(SYSTEM)                                                                              \
     "SELECT m.epoch, coalesce(s.doubts, 0), coalesce(s.confirmed, 0), " IN_PLACE(                  \
         SYSTEM) ", "                                                                               \
-                "(extract(epoch FROM clock_timestamp()) * 1000)::bigint, m.next_number, "          \
+                "(extract(epoch FROM clock_timestamp()) * 1000)::bigint, "                         \
                 "m.ledger_id, "                                                                    \
                 "coalesce(s.why, m.why, '') "                                                      \
                 "FROM onerow.ledger_meta m LEFT JOIN onerow.ledger_space s ON s.number = $1"
 
-enum { GUARD_LEDGER_ID = 6, GUARD_WHY = 7 }; /* columns of a guard's texts */
+enum { GUARD_LEDGER_ID = 5, GUARD_WHY = 6 }; /* columns of a guard's texts */
 
 struct or_link_statement or_remote_guard_sql(const struct or_remote *remote, uint64_t space,
                                              struct or_guard_room *room)
@@ -77,9 +77,7 @@ struct or_remote_guard or_remote_guard_of(const PGresult *result)
                                               .doubts = or_result_int8(result, 0, 1),
                                               .confirmed = or_result_int8(result, 0, 2)},
                                     .in_place = or_result_bool(result, 0, 3),
-                                    .now_ms = or_result_int8(result, 0, 4),
-                                    .next_number = or_result_int8(result, 0, 5),
-                                    .result = result};
+                                    .now_ms = or_result_int8(result, 0, 4)};
 }
 
 enum onerow_status or_remote_check(const struct or_remote *remote, uint64_t space,

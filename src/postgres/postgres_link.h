@@ -33,7 +33,6 @@ struct or_link_param {
 
 #define OR_LINK_INT8_OID   20U
 #define OR_LINK_INT2_OID   21U
-#define OR_LINK_INT4_OID   23U
 #define OR_LINK_TEXT_OID   25U
 #define OR_LINK_BYTEA_OID  17U
 #define OR_LINK_BYTEAS_OID 1001U /* bytea[] */

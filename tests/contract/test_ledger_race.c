@@ -31,7 +31,9 @@ struct worker {
 
 /* What workers share with the test. */
 struct board {
-    pthread_barrier_t barrier;
+    unsigned workers;         /* how many meet */
+    _Atomic unsigned arrived; /* at meetings, so far */
+    _Atomic bool failed;      /* one of them did, and will not come */
     _Atomic unsigned turns;   /* worked off so far, all together */
     _Atomic unsigned refused; /* swaps that came too late */
     _Atomic unsigned wrong;
@@ -108,6 +110,16 @@ static bool worker_swap(struct worker *worker, const struct onerow_ledger_change
     return status == ONEROW_OK;
 }
 
+/* Waits until all have come. */
+static void meet(void)
+{
+    unsigned place = atomic_fetch_add(&board->arrived, 1);
+    unsigned last = (place / board->workers + 1) * board->workers;
+    while (atomic_load(&board->arrived) < last && !atomic_load(&board->failed)) {
+        sched_yield();
+    }
+}
+
 typedef int work(struct worker *worker);
 
 struct job {
@@ -122,6 +134,10 @@ static int run_job(void *context)
 {
     struct job *job = context;
     int code = worker_start(&job->worker) ? job->run(&job->worker) : 90;
+    if (code != 0) {
+        atomic_store(&board->failed, true);
+        atomic_store(&board->over, true);
+    }
     worker_end(&job->worker);
     fflush(stdout);
     return code;
@@ -156,17 +172,13 @@ static int end_job(struct job *job)
 static void run_workers(work *run, unsigned n)
 {
     struct job jobs[WORKERS];
-    pthread_barrierattr_t shared;
-    pthread_barrierattr_init(&shared);
-    pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
-    pthread_barrier_init(&board->barrier, &shared, n);
+    board->workers = n;
     for (unsigned i = 0; i < n; i++) {
         start_job(&jobs[i], run, i);
     }
     for (unsigned i = 0; i < n; i++) {
         assert_int_equal(end_job(&jobs[i]), 0);
     }
-    pthread_barrier_destroy(&board->barrier);
 }
 
 /* Nothing is opened: a connection must not be shared with children, and the first ones to open are
@@ -221,7 +233,7 @@ static bool increment(struct worker *worker, unsigned counter, const char *nonce
         return false;
     }
     if (together) {
-        pthread_barrier_wait(&board->barrier);
+        meet();
     }
     snprintf(body, sizeof body, "%u", number_in(record.body) + 1);
     struct onerow_ledger_change both[] = {change(KEY, name, record.revision, 1, body),
@@ -305,12 +317,12 @@ static int count_without_a_condition(struct worker *worker)
         }
         snprintf(body, sizeof body, "%u", number_in(record.body) + 1);
         struct onerow_ledger_change one = change(KEY, name, ANY, 1, body);
-        pthread_barrier_wait(&board->barrier); /* everybody has read */
+        meet(); /* everybody has read */
         if (!worker_swap(worker, &one, 1, &done) || !done) {
             return 2;
         }
         atomic_fetch_add(&board->turns, 1);
-        pthread_barrier_wait(&board->barrier);
+        meet();
     }
     return 0;
 }
@@ -510,7 +522,7 @@ static int create_names(struct worker *worker)
         order[i] = order[at];
         order[at] = i;
     }
-    pthread_barrier_wait(&board->barrier);
+    meet();
     for (unsigned i = 0; i < 60; i += 3) {
         char names[3][16];
         struct onerow_ledger_change changes[3];
@@ -560,7 +572,7 @@ static int rest_on_absence(struct worker *worker)
         snprintf(theirs, sizeof theirs, "%c%u", worker->who % 2 ? 'r' : 'l', i);
         struct onerow_ledger_change both[] = {change(KEY, mine, ANY, 1, "x"),
                                               change(KEY, theirs, 0, 0, "")};
-        pthread_barrier_wait(&board->barrier);
+        meet();
         if (!worker_swap(worker, both, 2, &done)) {
             return 1;
         }

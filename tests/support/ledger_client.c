@@ -144,7 +144,7 @@ static bool run(char *line)
         words[n++] = word;
     }
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-        if (n >= calls[i].words && strcmp(words[0], calls[i].name) == 0) {
+        if (words[0] && n >= calls[i].words && strcmp(words[0], calls[i].name) == 0) {
             calls[i].run(words);
             return true;
         }

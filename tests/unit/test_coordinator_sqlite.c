@@ -69,9 +69,11 @@ static void a_copy_is_suspect(void **state)
     assert_int_equal(reopened(url), ONEROW_LEDGER_SOUND);
 }
 
-static void an_older_state_in_the_same_file_is_suspect(void **state)
+/* Puts an older state into the file, which keeps its inode: the second write is lost. */
+static void lose_a_write(void)
 {
-    (void)state;
+    struct stat before;
+    struct stat after;
     set("a", 0, 1, "x");
     close_it(c);
     c = NULL;
@@ -80,17 +82,31 @@ static void an_older_state_in_the_same_file_is_suspect(void **state)
     set("a", 1, 1, "lost");
     close_it(c);
     c = NULL;
-    struct stat before;
-    struct stat after;
     assert_int_equal(stat(b.path, &before), 0);
-    copy_file(bench_file(&b, "backup"), b.path); /* keeps the inode */
+    copy_file(bench_file(&b, "backup"), b.path);
     assert_int_equal(stat(b.path, &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
+}
+
+static void an_older_state_in_the_same_file_is_suspect(void **state)
+{
+    (void)state;
+    lose_a_write();
     assert_int_equal(reopened(url), ONEROW_LEDGER_SUSPECT);
     assert_contains(b.ids, "older state");
     assert_string_equal(seen("a"), "1/1:x");
     assert_int_equal(confirm(c), ONEROW_OK);
     assert_int_equal(reopened(url), ONEROW_LEDGER_SOUND);
+}
+
+/* Negative control. */
+static void without_the_mark_an_older_state_is_not_seen(void **state)
+{
+    (void)state;
+    lose_a_write();
+    assert_int_equal(unlink(text(&b, "%s-mark", b.path)), 0);
+    assert_int_equal(reopened(url), ONEROW_LEDGER_SOUND);
+    assert_string_equal(seen("a"), "1/1:x");
 }
 
 /* The mark is a help, not a part: without it, and with another ledger's, all goes on. */
@@ -210,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ledger_case(a_copy_is_suspect),
         ledger_case(an_older_state_in_the_same_file_is_suspect),
+        ledger_case(without_the_mark_an_older_state_is_not_seen),
         ledger_case(the_mark_may_be_missing),
         ledger_case(foreign_files_are_refused),
         ledger_case(a_newer_version_is_refused),
