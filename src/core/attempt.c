@@ -296,10 +296,33 @@ static bool is_older(const struct or_attempt *attempt)
             (attempt->options.verify_read && or_order_compare(own, &attempt->seen_order) < 0));
 }
 
+/* What was seen on the page before everything had arrived may be something else by now, without a
+ * trace in the ledger. */
+static bool is_out_of_date(const struct or_attempt *attempt)
+{
+    uint64_t arrived = or_bounds_arrived(&attempt->options.bounds);
+    return attempt->options.verify_read && attempt->key.doubtful &&
+           attempt->seen_ms < or_u64_add(attempt->key.since_ms, arrived);
+}
+
+static void decide_next_version(struct or_attempt *attempt, const struct or_event *event,
+                                struct or_command *command)
+{
+    uint64_t arrived = or_bounds_arrived(&attempt->options.bounds);
+    if (attempt->key.doubtful &&
+        or_attempt_too_early(attempt, event, command, arrived, UINT64_MAX)) {
+        return;
+    }
+    if (is_out_of_date(attempt)) {
+        or_attempt_look(attempt, command);
+    } else {
+        or_attempt_open(attempt, event, command);
+    }
+}
+
 static void decide_done(struct or_attempt *attempt, const struct or_event *event,
                         struct or_command *command)
 {
-    uint64_t arrived = or_bounds_arrived(&attempt->options.bounds);
     if (attempt->claimed && attempt->taken_version) {
         or_attempt_settle(attempt, command,
                           attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED, OR_REASON_NONE);
@@ -312,9 +335,8 @@ static void decide_done(struct or_attempt *attempt, const struct or_event *event
         or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_KEPT);
     } else if (is_older(attempt)) {
         or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_OLDER);
-    } else if (!attempt->key.doubtful ||
-               !or_attempt_too_early(attempt, event, command, arrived, UINT64_MAX)) {
-        or_attempt_open(attempt, event, command);
+    } else {
+        decide_next_version(attempt, event, command);
     }
 }
 

@@ -181,6 +181,7 @@ struct or_attempt {
         traced_revision; /* the key's after the own trace: the pending write is this one's to do */
     uint64_t
         seen_revision; /* verify: read: the revision at which the page was looked at; 0: none */
+    uint64_t seen_ms;  /* the ledger's clock before that look */
     struct onerow_value seen_order; /* the page's own in newest's column, at seen_revision */
     struct or_nonce written;        /* the pending nonce whose write was answered with OK */
 

@@ -241,6 +241,7 @@ static void after_verify(struct or_attempt *attempt, const struct or_event *even
         return;
     }
     attempt->seen_revision = attempt->key.revision;
+    attempt->seen_ms = attempt->ledger_ms;
     attempt->seen_order = event->order;
     attempt->seen_equal = attempt->own && memcmp(event->fingerprint, attempt->own->fingerprint,
                                                  OR_FINGERPRINT_LEN) == 0;

@@ -57,6 +57,8 @@ struct or_swap or_pages_adopt(const struct or_key_record *key, const struct or_p
     bool tombstone = key->state == OR_KEY_TOMBSTONE;
     bool other_page = tombstone && !or_span_equal(key->page, page->id);
     bool given_up = key->state == OR_KEY_INTENT; /* its holder did not make this page the key's */
+    /* It was this key's before, and whatever was sent to it then may still arrive. */
+    bool came_back = other_page && record->state == OR_PAGE_BOUND;
     return (struct or_swap){
         .revision = key->revision,
         .becomes = {.state = OR_KEY_DONE,
@@ -64,7 +66,8 @@ struct or_swap or_pages_adopt(const struct or_key_record *key, const struct or_p
                     .generation = key->generation + (other_page || given_up),
                     .version = tombstone ? key->version + 1 : 1,
                     .order = *order,
-                    .doubtful = tombstone && !other_page && key->doubtful},
+                    .doubtful = came_back || (tombstone && !other_page && key->doubtful)},
+        .stamp = came_back,
         .page = page->id,
         .page_revision = record->revision, /* and so in the state in which it was chosen */
         .page_states = UINT32_MAX,

@@ -951,6 +951,44 @@ static void another_page_under_a_tombstone(void **state)
     assert_true(or_span_is(s.ledger.key.page, "p1"));
 }
 
+/* The key had that page before the one that is buried: what was sent to it then may still arrive,
+ * so the next version waits, counted from the adoption. */
+static void an_earlier_page_comes_back_in_doubt(void **state)
+{
+    struct story s;
+    (void)state;
+    is_tombstone(&s);
+    s.ledger.key.page = story_pages[1];
+    s.ledger.key.since_ms = 1; /* long ago */
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_BOUND);
+    swaps(&s, OR_KEY_DONE);
+    assert_true(s.ledger.key.doubtful);
+    assert_int_equal(s.ledger.key.since_ms, s.ledger.now_ms);
+    waits_until(&s, s.ledger.key.since_ms + or_bounds_arrived(&s.options.bounds));
+    swaps(&s, OR_KEY_WRITING);
+}
+
+/* Nobody of onerow ever wrote onto that one. */
+static void a_new_page_under_a_tombstone_is_certain(void **state)
+{
+    struct story s;
+    (void)state;
+    is_tombstone(&s);
+    s.ledger.key.page = story_pages[1];
+    s.ledger.pages[0] = (struct or_page_record){0};
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    assert_false(s.ledger.key.doubtful);
+    swaps(&s, OR_KEY_WRITING);
+}
+
 /* ---- pages that were there
  * ------------------------------------------------------------------------
  */
@@ -1438,6 +1476,47 @@ static void the_page_is_newer_than_the_ledger_knows(void **state)
     swaps(&s, OR_KEY_WRITING);
 }
 
+/* It waited for what may still arrive, and something newer did: it must look once more. */
+static void the_page_is_newer_after_the_wait(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.policy = ONEROW_POLICY_NEWEST;
+    s.options.verify_read = true;
+    is_done(&s, "a");
+    s.ledger.key.doubtful = true;
+    s.ledger.key.since_ms = s.ledger.now_ms;
+    start(&s);
+    reads(&s);
+    s.event.order = (struct onerow_value){.data = "b", .len = 1, .kind = ONEROW_TEXT};
+    gets(&s, false, true);
+    reads(&s);
+    waits_until(&s, s.ledger.key.since_ms + or_bounds_arrived(&s.options.bounds));
+    s.event.order = (struct onerow_value){.data = "z", .len = 1, .kind = ONEROW_TEXT};
+    gets(&s, false, true);
+    reads(&s);
+    settles(&s, ONEROW_UNCHANGED, OR_REASON_OLDER);
+}
+
+/* Everything had arrived when it looked: once is enough. */
+static void one_look_is_enough_when_everything_has_arrived(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    s.options.verify_read = true;
+    is_done(&s, "a");
+    s.ledger.key.doubtful = true;
+    s.ledger.key.since_ms = s.ledger.now_ms;
+    s.ledger.now_ms += or_bounds_arrived(&s.options.bounds);
+    start(&s);
+    reads(&s);
+    gets(&s, false, true);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+}
+
 static void written_on_a_page_that_was_given_up(void **state)
 {
     struct story s;
@@ -1538,6 +1617,8 @@ int main(void)
         cmocka_unit_test(a_tombstone_stays),
         cmocka_unit_test(a_tombstones_page_comes_back),
         cmocka_unit_test(another_page_under_a_tombstone),
+        cmocka_unit_test(an_earlier_page_comes_back_in_doubt),
+        cmocka_unit_test(a_new_page_under_a_tombstone_is_certain),
         cmocka_unit_test(adopted),
         cmocka_unit_test(weighed_before_it_is_adopted),
         cmocka_unit_test(gone_while_it_is_weighed),
@@ -1567,6 +1648,8 @@ int main(void)
         cmocka_unit_test(looks_that_are_over_the_limit),
         cmocka_unit_test(a_look_at_a_trashed_page_is_over_the_limit),
         cmocka_unit_test(the_page_is_newer_than_the_ledger_knows),
+        cmocka_unit_test(the_page_is_newer_after_the_wait),
+        cmocka_unit_test(one_look_is_enough_when_everything_has_arrived),
         cmocka_unit_test(written_on_a_page_that_was_given_up),
         cmocka_unit_test(restored_without_its_key),
         cmocka_unit_test(who_saw_it_before_does_not_unbind_it),
