@@ -245,7 +245,7 @@ static bool is_refused(struct sim_world *world, const struct sim_message *messag
         return false;
     }
     struct sim_record *record = &world->records[message->value - 1];
-    if (record->order % 2 == 0 && record->content % 2 && sim_one_in(rng, 8)) {
+    if (record->order % 2 == 0 && record->content % 2 && sim_one_in(rng, 3)) {
         record->refused = false;
         record->accepted_now = record->refused_now;
         return false;

@@ -118,7 +118,8 @@ MUTANTS = [
            "    swap->page_becomes = OR_PAGE_CONDEMNED;\n",
            "    swap->page_becomes = OR_PAGE_BLANK;\n    attempt->blank = was.page;\n",
            "a page that was given up is taken for a blank, and bound again, and given up again",
-           ("endless", "bounds", "two pages", "lost", "not there", "other id", "disagree")),
+           ("endless", "bounds", "two pages", "lost", "not there", "other id", "disagree",
+            "false outcome")),
     Mutant("unbind-same-generation", WRITE,
            "        (struct or_key_record){.state = OR_KEY_ABSENT, .generation = was.generation + 1};\n",
            "        (struct or_key_record){.state = OR_KEY_ABSENT, .generation = was.generation};\n",
@@ -150,9 +151,9 @@ MUTANTS = [
            ("endless", "unsettled", "disagree", "bounds")),
     # ---- versions
     Mutant("no-wait", ATTEMPT,
-           "    } else if (!attempt->key.doubtful ||\n"
-           "               !or_attempt_too_early(attempt, event, command, arrived, UINT64_MAX)) {\n",
-           "    } else if (!attempt->key.doubtful || arrived) {\n",
+           "        or_attempt_too_early(attempt, event, command, arrived, UINT64_MAX)) {\n"
+           "        return;\n    }\n    if (is_out_of_date(attempt)) {\n",
+           "        !arrived) {\n        return;\n    }\n    if (is_out_of_date(attempt)) {\n",
            "the next version does not wait for what may still arrive", ("values", "false outcome")),
     Mutant("wait-without-request", BOUNDS,
            "    return or_u64_add(bounds->pause, bounds->request);\n",
@@ -241,7 +242,7 @@ MUTANTS = [
            "attempt->options.deletion == OR_DELETION_RECREATE",
            "(attempt->number & 1U)",
            "one worker recreates what another one restores or leaves buried",
-           ("two pages", "other id", "lost", "condemned")),
+           ("policy", "two pages", "other id", "lost", "condemned")),
     Mutant("patch-revives", WRITE,
            "    case OR_ANSWER_TRASHED: or_attempt_look(attempt, command); return;\n",
            "    case OR_ANSWER_TRASHED:\n"

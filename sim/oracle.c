@@ -65,14 +65,19 @@ void sim_oracle_page_record(struct sim_world *world, unsigned page, enum or_page
 }
 
 /* What the page of the key should hold from now on. */
-static void follow_done(struct sim_key_facts *facts, const struct or_key_record *before,
+static void follow_done(struct sim_world *world, unsigned key, const struct or_key_record *before,
                         const struct or_swap *swap)
 {
+    struct sim_key_facts *facts = &world->facts[key];
     if (swap->refused.number || before->state == OR_KEY_DONE) {
         return; /* what it held before */
     }
     if (!swap->becomes.known) { /* adopted */
         facts->held = facts->first_held = facts->highest = 0;
+        return;
+    }
+    if (!before->pending.text.data) { /* nothing was pending that could be done */
+        sim_violate(world, SIM_VIOLATION_DISAGREE);
         return;
     }
     facts->held = (uint8_t)sim_value_of(&before->pending);
@@ -88,7 +93,7 @@ void sim_oracle_swapped(struct sim_world *world, unsigned key, const struct or_k
     if (!swap->no_key && !swap->keep_key) {
         struct sim_key_facts *facts = &world->facts[key];
         if (swap->becomes.state == OR_KEY_DONE) {
-            follow_done(facts, before, swap);
+            follow_done(world, key, before, swap);
         } else if (swap->becomes.state == OR_KEY_ABSENT) {
             facts->held = facts->first_held = facts->highest = 0;
         }

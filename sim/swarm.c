@@ -24,11 +24,35 @@ static const struct range RANGES[SIM_FAULTS] = {
     [SIM_RENAME] = {5, 60},        [SIM_EDIT] = {5, 60},
 };
 
+#define BIT(fault) (1U << SIM_##fault)
+
+/* Half of the schedules have a theme: a few classes that strike often, and hardly anything beside
+ * them. Some mistakes show only when the same few things come together in one place, which any
+ * other fault would upset. */
+static const uint32_t THEMES[] = {
+    BIT(LATE) | BIT(PAUSE) | BIT(LAG),
+    BIT(LATE) | BIT(PAUSE) | BIT(FOREIGN) | BIT(TRASH) | BIT(UNTRASH) | BIT(RENAME),
+    BIT(FOREIGN) | BIT(TRASH) | BIT(UNTRASH) | BIT(LATE),
+    BIT(LATE) | BIT(REFUSAL) | BIT(LOST_REPLY) | BIT(SLOW),
+    BIT(PAUSE) | BIT(LEDGER_LOST) | BIT(LEDGER_LATE) | BIT(LEDGER_CRASH),
+};
+
+/* 0: none. Drawn from a stream of its own, which moves no other draw. */
+static uint32_t draw_theme(const struct sim_world *world)
+{
+    struct sim_rng rng = sim_rng_of(world->config->seed, SIM_ACTORS + 1);
+    uint32_t theme = THEMES[sim_below(&rng, sizeof THEMES / sizeof *THEMES)];
+    return sim_one_in(&rng, 2) ? theme : 0;
+}
+
 static void draw_faults(struct sim_world *world)
 {
+    uint32_t theme = draw_theme(world);
     for (unsigned i = 0; i < SIM_FAULTS; i++) {
-        bool on = sim_next(&world->rng) >> 63;
+        bool often = theme >> i & 1U;
+        bool on = sim_next(&world->rng) >> (theme ? 61 : 63) == (theme ? 7 : 1) || often;
         uint64_t rate = sim_between(&world->rng, RANGES[i].low, RANGES[i].high);
+        rate += often ? RANGES[i].high : 0;
         if (on) { /* even one that the configuration has switched off: see sim_inject */
             world->active |= 1U << i;
             world->rates[i] = (uint32_t)(rate * (UINT32_MAX / 1000U));

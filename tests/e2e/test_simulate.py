@@ -50,6 +50,19 @@ def test_the_race_alone_is_enough(t):
             "--schedules", "1000", "--seed", "1")
 
 
+def test_the_readme_shows_what_its_command_prints(t):
+    root = os.environ["ONEROW_SOURCE_ROOT"]
+    with open(os.path.join(root, "README.md"), encoding="utf-8") as file:
+        shown = re.search(r"^\$ build/onerow (simulate .*--faults none.*)\n([^`]*)```", file.read(),
+                          re.MULTILINE)
+    assert shown, "the race is no longer in the README"
+    result = t.onerow(*shown.group(1).split(), "--svg", t.path("race.svg"))
+    assert result.out.endswith(shown.group(2)), result
+    with open(os.path.join(root, "docs", "race.svg"), "rb") as kept:
+        with open(t.path("race.svg"), "rb") as drawn:
+            assert kept.read() == drawn.read(), "docs/race.svg is another picture"
+
+
 def test_guarded_survives_that_race(t):
     result = simulate(t, "--protocol", "guarded", "--workers", "3", "--keys", "1", "--faults", "none",
                       "--schedules", "20000", "--seed", "1")
