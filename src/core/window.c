@@ -5,8 +5,8 @@
  * SPAN, wherever it begins, holds more than COUNT; and a burst of COUNT is still granted at once.
  * (A counter that begins anew every SPAN lets twice as many pass around its border.)
  *
- * For that the last COUNT grants are remembered, in one ring for all windows. Times are cut to whole
- * milliseconds, so that two of them that are SPAN apart may be less: one more makes it sure.
+ * For that the last COUNT grants are remembered, in one ring for all windows. Times are cut to
+ * whole milliseconds, so that two of them that are SPAN apart may be less: one more makes it sure.
  */
 #include "core/window.h"
 

@@ -113,7 +113,6 @@ void or_postgres_note_identity(struct or_postgres_store *store, const PGresult *
 enum onerow_status or_postgres_fail(struct or_postgres_store *store, const PGresult *result,
                                     const char *doing, struct onerow_error *error);
 
-
 /* ---- tables (store_postgres_schema.c) ------------------------------------------------------- */
 
 struct or_postgres_column {

@@ -12,7 +12,6 @@
 #include "base/buffer.h"
 #include "base/turn.h"
 #include "onerow/extend.h"
-#include "base/turn.h"
 
 /* How SQLite converts what is stored in a column (https://sqlite.org/datatype3.html, 3.1). */
 enum or_affinity {
