@@ -19,13 +19,16 @@
 
 /* What every transaction begins with. wait_ms bounds the waits for locks, and statements where the
  * role has no bound of its own: one that nobody waits for any more must not go on and hold its
- * locks. A commit is acknowledged when it is on disk, whatever the default. */
+ * locks. A commit is acknowledged when it is on disk, whatever the default. No statement is compiled:
+ * the planner guesses wrong about a table that was filled a moment ago, and compiling takes longer
+ * than any of these statements. */
 #define SETTINGS                                                                                   \
     "SELECT pg_catalog.set_config('TimeZone', 'UTC', true), "                                      \
     "pg_catalog.set_config('DateStyle', 'ISO, MDY', true), "                                       \
     "pg_catalog.set_config('lock_timeout', '%d', true), "                                          \
     "pg_catalog.set_config('array_nulls', 'on', true), "                                           \
     "pg_catalog.set_config('IntervalStyle', 'postgres', true), "                                   \
+    "pg_catalog.set_config('jit', 'off', true), "                                                  \
     "CASE WHEN pg_catalog.current_setting('statement_timeout') = '0' "                             \
     "THEN pg_catalog.set_config('statement_timeout', '%d', true) END, "                            \
     "CASE WHEN pg_catalog.current_setting('synchronous_commit') = 'off' "                          \
