@@ -436,6 +436,146 @@ struct onerow_ledger_ops {
                                  uint64_t before_ms, uint64_t *n, struct onerow_error *error);
 };
 
+/* ---- the coordinator: leases ---------------------------------------------------
+ *
+ * A lease is a named right for some time. It keeps others from doing the same work; it is no
+ * guarantee: whoever was paused while it ran out believes that it still holds it. So each grant has
+ * a token, which rises with every grant of that name, and the target itself refuses a token that is
+ * below one that it has seen.
+ *
+ * The rules, for every coordinator:
+ *
+ *   free ──acquire──> held (token + 1) ──release, nobody waits──> free
+ *                       │ ^ renew                                   expired: as free
+ *                       └──release, somebody waits──> held by the first live waiter (token + 1)
+ *
+ *  - Whoever acquires is known by a nonce, and the nonce makes each call repeatable: a second
+ *    acquire of the holder's returns the same token and runs anew from now; one of a waiter's
+ *    keeps its place. An acquire whose lease has run out is a new one, with a new token.
+ *  - First come, first served: a lease that is free or has run out goes to nobody while an older
+ *    live waiter is in the queue. A waiter is live for its patience after each of its acquires.
+ *  - Release hands the lease over in the same step that takes it from the releaser: a new token,
+ *    and only for the waiter's patience at first, because it may be dead. It is woken, and
+ *    acquires or renews to have it for its whole time. Exactly one waiter is woken by a release.
+ *  - Renew and release never make a lease, and touch nothing but what has this nonce and token.
+ *  - The row that carries a token is never deleted. A token is above every one that was given for
+ *    that name, through restarts and crashes of the coordinator, and above the caller's floor.
+ *  - Time is the coordinator's, and is read in the step that uses it. */
+
+#define ONEROW_NONCE           16U   /* bytes, random */
+#define ONEROW_LEASE_NAME_MAX  512U  /* bytes of a name: UTF-8 without control characters */
+#define ONEROW_LEASE_WHO_MAX   1024U /* bytes of a holder's or waiter's description */
+#define ONEROW_LEASE_WAKE_MAX  64U   /* bytes of an address */
+#define ONEROW_LEASE_TTL_MAX   (7ULL * 24 * 60 * 60 * 1000) /* ms */
+#define ONEROW_LEASE_TOKEN_MAX ((uint64_t)1 << 62)          /* floors stay below it */
+
+enum onerow_lease_answer {
+    ONEROW_LEASE_HELD,    /* it is this nonce's */
+    ONEROW_LEASE_WAITING, /* it is somebody else's, and this nonce is in the queue */
+    ONEROW_LEASE_TAKEN,   /* it is somebody else's */
+    ONEROW_LEASE_LOST,    /* of renew and release: it is not, or no longer, this nonce's */
+};
+
+/* One who wants, awaits or holds a lease. What is given is borrowed. */
+struct onerow_lease_claim {
+    struct onerow_span name;
+    unsigned char nonce[ONEROW_NONCE]; /* of this acquisition, for all its calls */
+    struct onerow_span who;            /* for people: a JSON object; may be empty */
+    struct onerow_span wake;           /* base/wake.h's address of whoever waits; may be empty */
+    uint64_t ttl_ms;                   /* 1 to ONEROW_LEASE_TTL_MAX */
+    uint64_t patience_ms;              /* how long it is live in the queue without a further call */
+    uint64_t floor;                    /* the token is to be above it */
+    bool queue;                        /* of acquire: wait in line when it is not to be had */
+    /* filled */
+    enum onerow_lease_answer answer;
+    uint64_t token;   /* HELD: the lease's. Given to renew and release */
+    uint64_t left_ms; /* HELD: it runs for this long from some moment within the call; otherwise
+                         that of whoever holds it, 0 when that has run out */
+    uint64_t place;   /* WAITING: 1 for the first in line; otherwise how many wait */
+};
+
+/* A lease, for people. */
+struct onerow_lease_view {
+    struct onerow_span name;
+    struct onerow_span who; /* of the holder, or of the last one; may be empty */
+    bool held;              /* somebody has it, and it has not run out */
+    uint64_t token;         /* the last one that was given */
+    uint64_t since_ms;      /* when it was given, in ms since 1970 */
+    uint64_t left_ms;       /* held: how long it still runs without a renewal */
+    uint64_t waiters;       /* in the queue, live */
+};
+
+/* A lease that was taken from its holder by force. */
+struct onerow_lease_forced {
+    struct onerow_span name;
+    struct onerow_span who; /* whose it was */
+    struct onerow_span by;  /* who took it away, and why: the caller's words */
+    uint64_t token;         /* the one that was taken away */
+    uint64_t at_ms;         /* in ms since 1970 */
+};
+
+/* What a shared record becomes: reads `body` (empty: there is none yet), and appends the new one to
+ * `becomes`. False: it stays as it is. It depends on what it is given alone, and may be called
+ * several times. */
+typedef bool onerow_rule(void *context, struct onerow_span body, uint64_t now_ms,
+                         struct or_buffer *becomes);
+#define ONEROW_SHARED_MAX ((size_t)64 * 1024) /* bytes of a body */
+
+/* False ends the listing. */
+typedef bool onerow_visit_lease(void *context, const struct onerow_lease_view *view);
+typedef bool onerow_visit_forced(void *context, const struct onerow_lease_forced *forced);
+typedef void onerow_visit_woken(void *context, const unsigned char nonce[ONEROW_NONCE]);
+
+/* Statuses as the ledger's. UNKNOWN (all calls that change something): call again with the same
+ * nonce, which finds out; of `share`: whatever the rule gave away is lost. CONFIG: other clocks or
+ * another machine stand behind what is stored; the error says what to do. */
+struct onerow_lease_ops {
+    /* One try; never waits but for the coordinator's own locks. HELD, WAITING or TAKEN. */
+    enum onerow_status (*acquire)(struct onerow_coordinator *coordinator,
+                                  struct onerow_lease_claim *claim, struct onerow_error *error);
+    /* Runs for ttl_ms from now. HELD or LOST. One that has run out is LOST, even if nobody has
+     * taken it. */
+    enum onerow_status (*renew)(struct onerow_coordinator *coordinator,
+                                struct onerow_lease_claim *claim, struct onerow_error *error);
+    /* Gives it up, run out or not. HELD: it was this nonce's until now; LOST: it was not. */
+    enum onerow_status (*release)(struct onerow_coordinator *coordinator,
+                                  struct onerow_lease_claim *claim, struct onerow_error *error);
+    /* Leaves the queue, and releases what the nonce may have been given meanwhile, whatever its
+     * token. LOST, always. */
+    enum onerow_status (*cancel)(struct onerow_coordinator *coordinator,
+                                 struct onerow_lease_claim *claim, struct onerow_error *error);
+    /* Takes a held lease from whoever holds it, notes that durably, and hands it to the first live
+     * waiter. ABSENT: nobody holds it. `name`, `by` are given; the rest of *forced is filled, who
+     * in `arena`. */
+    enum onerow_status (*force)(struct onerow_coordinator *coordinator,
+                                struct onerow_lease_forced *forced, struct or_arena *arena,
+                                struct onerow_error *error);
+    /* Leases by name: those that begin with `prefix`; with `free`, also those that nobody holds or
+     * awaits. The visitor must not call the coordinator. */
+    enum onerow_status (*list)(struct onerow_coordinator *coordinator, struct onerow_span prefix,
+                               bool free, onerow_visit_lease *visit, void *context,
+                               struct onerow_error *error);
+    /* What was taken by force, newest first, of leases that begin with `prefix`. */
+    enum onerow_status (*trail)(struct onerow_coordinator *coordinator, struct onerow_span prefix,
+                                onerow_visit_forced *visit, void *context,
+                                struct onerow_error *error);
+    /* Changes a shared record by a rule, in one step that nobody else's change comes into; now_ms
+     * is the coordinator's clock in that step, of which only differences mean anything, and which
+     * starts anew when the coordinator's machine does. It need not outlive a crash of that machine.
+     * For rate windows that processes share (core/budget.h). */
+    enum onerow_status (*share)(struct onerow_coordinator *coordinator, struct onerow_span name,
+                                onerow_rule *rule, void *context, struct onerow_error *error);
+    /* A descriptor that becomes readable when `woken` has something to tell, beyond what comes to
+     * base/wake.h's socket; -1: there is none (now). */
+    int (*wake_fd)(struct onerow_coordinator *coordinator);
+    /* Tells whose turn it is, as far as it has come in; never waits. */
+    enum onerow_status (*woken)(struct onerow_coordinator *coordinator, onerow_visit_woken *visit,
+                                void *context, struct onerow_error *error);
+    /* A descriptor that a command run under a lease inherits, so that the lease is not free while
+     * the command runs; -1: there is none. Owned by the coordinator. */
+    int (*keep_fd)(struct onerow_coordinator *coordinator);
+};
+
 struct onerow_coordinator_options {
     const char *url;           /* as configured; secrets are never in it */
     uint64_t wait_ms;          /* longest wait for a lock that somebody else holds */
@@ -454,6 +594,7 @@ struct onerow_coordinator_type {
                                struct onerow_coordinator **coordinator, struct onerow_error *error);
     void (*close)(struct onerow_coordinator *coordinator); /* NULL is accepted */
     const struct onerow_ledger_ops *ledger;                /* NULL: it cannot keep a ledger */
+    const struct onerow_lease_ops *leases;                 /* NULL: it has none */
 };
 
 #ifdef __cplusplus

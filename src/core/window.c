@@ -93,25 +93,34 @@ static uint64_t grant(const struct or_windows *windows, uint32_t back)
     return windows->sent_ms[(windows->next + OR_WINDOW_LOG - back) % OR_WINDOW_LOG];
 }
 
-bool or_windows_take(struct or_windows *windows, uint64_t now_ms, uint64_t *until_ms)
+uint64_t or_windows_earliest(const struct or_windows *windows, uint64_t slack_ms)
 {
-    uint64_t now = now_ms > windows->now_ms ? now_ms : windows->now_ms;
     uint64_t until = windows->blocked_until_ms;
-    windows->now_ms = now;
     for (unsigned i = 0; i < windows->n; i++) {
         const struct or_window *window = &windows->windows[i];
         if (windows->held >= window->count) {
-            uint64_t free_ms = or_u64_add(grant(windows, window->count), window->span_ms + 1);
-            until = free_ms > until ? free_ms : until;
+            uint64_t span_ms = or_u64_add(window->span_ms + 1, slack_ms);
+            until = or_u64_max(until, or_u64_add(grant(windows, window->count), span_ms));
         }
     }
-    *until_ms = until;
-    if (now < until) {
-        return false;
-    }
-    windows->sent_ms[windows->next] = now;
+    return until;
+}
+
+void or_windows_push(struct or_windows *windows, uint64_t at_ms)
+{
+    windows->sent_ms[windows->next] = at_ms;
     windows->next = (windows->next + 1) % OR_WINDOW_LOG;
     windows->held += windows->held < OR_WINDOW_LOG;
+}
+
+bool or_windows_take(struct or_windows *windows, uint64_t now_ms, uint64_t *until_ms)
+{
+    windows->now_ms = or_u64_max(now_ms, windows->now_ms);
+    *until_ms = or_windows_earliest(windows, 0);
+    if (windows->now_ms < *until_ms) {
+        return false;
+    }
+    or_windows_push(windows, windows->now_ms);
     return true;
 }
 

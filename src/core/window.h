@@ -42,6 +42,12 @@ void or_windows_init(struct or_windows *windows, const struct or_window *list, u
 ONEROW_CHECKED bool or_windows_take(struct or_windows *windows, uint64_t now_ms,
                                     uint64_t *until_ms);
 
+/* What take is made of, for a log that is kept elsewhere (core/budget.h): when the next request may
+ * be sent at the earliest if each was sent up to slack_ms after its time; and one that was granted
+ * for a time, no earlier than the one before. */
+uint64_t or_windows_earliest(const struct or_windows *windows, uint64_t slack_ms);
+void or_windows_push(struct or_windows *windows, uint64_t at_ms);
+
 /* The last request that was granted was not sent after all. At once, or not at all: only the latest
  * grant can be given back. */
 void or_windows_give_back(struct or_windows *windows);
