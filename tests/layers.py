@@ -45,7 +45,7 @@ SYMBOLS = {
 }
 # layer: the folders and files that it may include
 INCLUDES = {
-    "base": ["base/", "onerow/onerow.h", "version.h"],
+    "base": ["base/", "onerow/", "version.h"],
     "core": ["core/", "base/", "onerow/"],
     "postgres": ["postgres/", "base/", "onerow/"],
     "store": ["store/", "postgres/", "base/", "onerow/"],

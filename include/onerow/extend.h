@@ -566,13 +566,13 @@ struct onerow_lease_ops {
     enum onerow_status (*share)(struct onerow_coordinator *coordinator, struct onerow_span name,
                                 onerow_rule *rule, void *context, struct onerow_error *error);
     /* A descriptor that becomes readable when `woken` has something to tell, beyond what comes to
-     * base/wake.h's socket; -1: there is none (now). */
+     * base/wake.h's socket; -1: there is none now. NULL, with `woken`: there never is. */
     int (*wake_fd)(struct onerow_coordinator *coordinator);
     /* Tells whose turn it is, as far as it has come in; never waits. */
     enum onerow_status (*woken)(struct onerow_coordinator *coordinator, onerow_visit_woken *visit,
                                 void *context, struct onerow_error *error);
     /* A descriptor that a command run under a lease inherits, so that the lease is not free while
-     * the command runs; -1: there is none. Owned by the coordinator. */
+     * the command runs; -1: there is none. Owned by the coordinator. NULL: there never is. */
     int (*keep_fd)(struct onerow_coordinator *coordinator);
 };
 

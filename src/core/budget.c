@@ -162,6 +162,14 @@ bool or_budget_decode(struct or_windows *windows, const struct or_window *list, 
     return good;
 }
 
+void or_budget_restart(struct or_windows *windows, const struct or_window *list, unsigned n,
+                       uint64_t now_ms)
+{
+    or_windows_init(windows, list, n);
+    windows->now_ms = now_ms;
+    or_windows_block(windows, or_u64_add(now_ms, longest_span(windows)));
+}
+
 /* ---- booking -----------------------------------------------------------------------------------
  */
 

@@ -31,6 +31,9 @@ ONEROW_CHECKED bool or_budget_parse(struct onerow_span text, struct or_window *l
  * coordinator's clock. False: the body is none of or_budget_encode's. */
 ONEROW_CHECKED bool or_budget_decode(struct or_windows *windows, const struct or_window *list,
                                      unsigned n, struct onerow_span body, uint64_t now_ms);
+/* A log whose past is not known: nothing may be sent for the longest window. */
+void or_budget_restart(struct or_windows *windows, const struct or_window *list, unsigned n,
+                       uint64_t now_ms);
 /* Writes at most OR_BUDGET_BODY_MAX bytes, and returns how many. */
 size_t or_budget_encode(const struct or_windows *windows, char *body);
 

@@ -6,7 +6,10 @@
 #ifndef OR_ENGINE_LEASE_H
 #define OR_ENGINE_LEASE_H
 
+#include "core/budget.h"
 #include "core/lease.h"
+
+#define OR_LEASE_TTL_MIN 1000U /* ms: shorter ones are lost to a machine that is merely busy */
 
 struct or_lease_session;
 struct or_lease_hold;
@@ -55,8 +58,16 @@ enum or_lease_right or_lease_right(struct or_lease_hold *hold, uint64_t *until_m
 ONEROW_CHECKED enum onerow_status or_lease_release(struct or_lease_hold *hold,
                                                    struct onerow_error *error);
 
-/* {"host":…,"pid":…,"command":…,"since":…} of this process, in `text`; at most
- * ONEROW_LEASE_WHO_MAX bytes. */
+/* Permits of a budget that all users of the coordinator share, under the windows that hold now. OK:
+ * *permit is filled; it is the caller's to wait, and to send in time. A log that cannot be read is
+ * begun anew, with nothing granted for the longest window. */
+ONEROW_CHECKED enum onerow_status or_lease_permit(struct or_lease_session *session,
+                                                  struct onerow_span budget,
+                                                  const struct or_window *windows, unsigned n,
+                                                  struct or_permit *permit,
+                                                  struct onerow_error *error);
+
+/* {"host":…,"pid":…,"command":…} of this process, in `text`; at most ONEROW_LEASE_WHO_MAX bytes. */
 struct onerow_span or_lease_who(const char *command, char text[ONEROW_LEASE_WHO_MAX]);
 
 #endif
