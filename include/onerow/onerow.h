@@ -173,6 +173,59 @@ ONEROW_API ONEROW_CHECKED enum onerow_status onerow_ensure(struct onerow_table *
                                                            struct onerow_span record, char **id,
                                                            struct onerow_error *error);
 
+/* ---- leases ----------------------------------------------------------------
+ *
+ * A lease is a named right for some time, so that one process at a time does a
+ * piece of work. It is no guarantee: a process that was paused while its lease
+ * ran out does not know that. Hand the token on to whatever is written, and let
+ * that refuse a token below one that it has seen (docs/leases.md). */
+
+/* Leases of one coordinator, kept by threads of its own. */
+struct onerow_leases;
+/* A lease that is held. */
+struct onerow_lease;
+
+/* Opens a coordinator by its URL ("sqlite:locks.db", "postgres://…", "memory:").
+ * On success *leases is owned by the caller (onerow_leases_close). CONFIG: there
+ * is no such coordinator. 69-class statuses: it is not to be had. */
+ONEROW_API ONEROW_CHECKED enum onerow_status onerow_leases_open(const char *coordinator,
+                                                                struct onerow_leases **leases,
+                                                                struct onerow_error *error);
+/* Releases what is still held and frees the handle. NULL is accepted. No other
+ * thread may be inside a call on it. */
+ONEROW_API void onerow_leases_close(struct onerow_leases *leases);
+
+/* What is wanted. Zero-initialise, then set what is needed; strings are borrowed. */
+struct onerow_lease_options {
+    const char *name; /* required: UTF-8, 1 to 512 bytes, no control characters */
+    const char *who;  /* for people: a JSON object; NULL: host, process and program */
+    uint64_t ttl_ms;  /* how long it runs without a renewal, from 1,000; 0: 300,000 */
+    uint64_t wait_ms; /* how long to wait for it; UINT64_MAX: for ever; 0: not at all */
+    uint64_t floor;   /* the token is above it: the highest one that the target has seen */
+    /* NULL, or called once, by a thread of the library's, when nothing may be done
+     * under the lease any more. It returns soon and calls nothing of the library's
+     * but onerow_lease_token. */
+    void (*lost)(void *context, struct onerow_lease *lease);
+    void *context; /* lives as long as the lease */
+};
+
+/* Waits for the lease and keeps it by renewals in the background. OK: *lease is
+ * the caller's until onerow_lease_release. ABSENT: somebody else has it. USAGE:
+ * the options are wrong. 69-class statuses, BUSY, UNKNOWN: the coordinator was
+ * not to be had; nothing is held then. */
+ONEROW_API ONEROW_CHECKED enum onerow_status
+onerow_lease_acquire(struct onerow_leases *leases, const struct onerow_lease_options *options,
+                     struct onerow_lease **lease, struct onerow_error *error);
+/* The fencing token: above every one that was given for this name. */
+ONEROW_API uint64_t onerow_lease_token(const struct onerow_lease *lease);
+/* For how many ms something may still be done under it if no renewal succeeds;
+ * 0: nothing may be done any more. To be asked before each step. Never waits. */
+ONEROW_API uint64_t onerow_lease_left_ms(struct onerow_lease *lease);
+/* Gives it up and frees the handle in any case. OK; LEFT: it had been lost. Other
+ * statuses: it may still be held, and runs out by itself. */
+ONEROW_API ONEROW_CHECKED enum onerow_status onerow_lease_release(struct onerow_lease *lease,
+                                                                  struct onerow_error *error);
+
 #ifdef __cplusplus
 }
 #endif

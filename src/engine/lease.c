@@ -432,11 +432,11 @@ enum onerow_status or_lease_acquire(struct or_lease_session *session,
     mine->held = status == ONEROW_OK && mine->lease.state == OR_LEASE_HOLDING;
     if (mine->held) {
         mine->claim.token = mine->lease.token;
+        *hold = mine; /* before anybody can call `lost` */
         or_lease_keep(mine);
     }
     pthread_mutex_unlock(&session->lock);
-    if (mine->held) {
-        *hold = mine;
+    if (*hold) {
         return ONEROW_OK;
     }
     if (status != ONEROW_OK && error) {
