@@ -2,12 +2,13 @@
  *
  * What can be taken apart is written in parts:
  *
- *                      by key                     by column set
+ *                      by ranges of keys          by column set
  *   sorted entries ──► lane 0  (the table's own connection) ──► phase, phase, …
  *                  └─► lane 1  (a further one, in a thread) ──► phase, phase, …
  *
- *  - Lanes, where connections add up (ONEROW_PARALLEL). All records of one key are in one
- *    lane, so equal keys keep their order and two lanes never wait for each other's row.
+ *  - Lanes, where connections add up (ONEROW_PARALLEL). Each takes a range of the sorted
+ *    records. All records of one key are in one lane, so equal keys keep their order and two
+ *    lanes never wait for each other's row, and hardly ever for the same page of an index.
  *    Each lane runs the protocol on its own: when one fails, the others finish their work.
  *  - Phases, where others write at the same time (no ONEROW_EXCLUSIVE): core/columns.c
  *    says why. They follow one another, each in transactions of its own.
@@ -221,20 +222,22 @@ static void *widen(void *context)
     return NULL;
 }
 
-static size_t lane_of(const struct or_entry *entry, size_t n_lanes)
+static bool same_key(const struct or_entry *a, const struct or_entry *b)
 {
-    uint64_t hash = or_hash_text(entry->record.key);
-    return (size_t)((hash ^ hash >> 32) % n_lanes);
+    return or_span_equal(a->record.key, b->record.key);
 }
 
-static bool split_lanes(struct parts *parts, struct or_entry **entries, size_t n, size_t n_lanes,
-                        struct or_arena *arena)
+/* Into pieces of about the same size, between different keys. */
+static void split_lanes(struct parts *parts, struct or_entry **entries, size_t n, size_t n_lanes)
 {
-    uint8_t *part = or_arena_alloc(arena, n);
-    for (size_t i = 0; part && i < n; i++) {
-        part[i] = (uint8_t)lane_of(entries[i], n_lanes);
+    *parts = (struct parts){.entries = entries};
+    for (size_t lane = 1; lane <= PARTS_MAX; lane++) {
+        size_t at = lane < n_lanes ? n * lane / n_lanes : n;
+        while (at < n && at > 0 && same_key(entries[at], entries[at - 1])) {
+            at++;
+        }
+        parts->first[lane] = at;
     }
-    return part && take_apart(parts, entries, part, n, arena);
 }
 
 static struct lane *make_lanes(struct or_table *table, const struct parts *parts, size_t n_lanes,
@@ -272,9 +275,8 @@ static enum onerow_status put_lanes(struct or_table *table, struct or_entry **en
                                     struct or_arena *arena, struct onerow_error *error)
 {
     struct parts parts;
-    struct lane *lanes = n_lanes > 1 && split_lanes(&parts, entries, n, n_lanes, arena)
-                             ? make_lanes(table, &parts, n_lanes, options, arena)
-                             : NULL;
+    split_lanes(&parts, entries, n, n_lanes);
+    struct lane *lanes = n_lanes > 1 ? make_lanes(table, &parts, n_lanes, options, arena) : NULL;
     if (!lanes) {
         return put_phases(table, entries, n, options, arena, error);
     }

@@ -10,7 +10,7 @@
 
 #define OR_LANE_RECORDS 256U /* fewer are not worth a connection of their own */
 
-/* As or_drive_put, without a guard. */
+/* As or_drive_put, without a guard. Entries with equal keys are next to one another. */
 ONEROW_CHECKED enum onerow_status or_lanes_put(struct or_table *table, struct or_entry **entries,
                                                size_t n, const struct or_drive_options *options,
                                                struct or_arena *arena, struct onerow_error *error);
