@@ -45,7 +45,7 @@ SYMBOLS = {
 }
 # layer: the folders and files that it may include
 INCLUDES = {
-    "base": ["base/", "onerow/", "version.h"],
+    "base": ["base/", "onerow/onerow.h", "version.h"],
     "core": ["core/", "base/", "onerow/"],
     "postgres": ["postgres/", "base/", "onerow/"],
     "store": ["store/", "postgres/", "base/", "onerow/"],
@@ -55,6 +55,8 @@ INCLUDES = {
                "coordinator/coordinator.h"],
     "cli": ["cli/", "sim/", "engine/", "input/", "core/", "base/", "onerow/", "store/store.h"],
 }
+# What only the library itself is made of.
+PUBLIC = {("engine", "onerow.c"), ("engine", "onerow_lease.c")}
 # System headers that could bring I/O, a clock or threads into the core.
 CORE_SYSTEM = {"assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "string.h",
                "utf8proc.h"}
@@ -198,7 +200,7 @@ def test_every_source_is_in_its_archive(t):
                                      capture_output=True, text=True, check=True).stdout.split())
         for path in sources(layer):
             name = os.path.basename(path)
-            if path.endswith(".c") and (layer, name) != ("engine", "onerow.c"):
+            if path.endswith(".c") and (layer, name) not in PUBLIC:
                 assert any(member.endswith("_" + name + ".o") for member in members), (layer, name)
 
 

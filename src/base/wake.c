@@ -27,8 +27,6 @@
 
 #define NAME "onerow-" /* of sockets; the session follows */
 
-_Static_assert(OR_WAKE_HOST + 1 + OR_WAKE_SESSION <= ONEROW_LEASE_WAKE_MAX, "an address fits");
-
 /* ---- the machine -------------------------------------------------------------------------------
  */
 
@@ -80,7 +78,7 @@ static socklen_t socket_name(struct onerow_span session, struct sockaddr_un *nam
 
 bool or_wake_is_here(struct onerow_span address)
 {
-    return address.len == OR_WAKE_HOST + 1 + OR_WAKE_SESSION && address.data[OR_WAKE_HOST] == '/' &&
+    return address.len == OR_WAKE_ADDRESS && address.data[OR_WAKE_HOST] == '/' &&
            memcmp(address.data, or_wake_host(), OR_WAKE_HOST) == 0;
 }
 

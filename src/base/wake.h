@@ -5,22 +5,24 @@
 #ifndef OR_BASE_WAKE_H
 #define OR_BASE_WAKE_H
 
-#include "onerow/extend.h"
+#include "onerow/onerow.h"
 
 #define OR_WAKE_HOST    16U /* characters that name a machine, as far as datagrams reach */
 #define OR_WAKE_SESSION 32U /* characters that name a session on it */
+#define OR_WAKE_ADDRESS (OR_WAKE_HOST + 1U + OR_WAKE_SESSION)
+#define OR_WAKE_NONCE   16U /* bytes: ONEROW_NONCE */
 
 /* A session's ear. */
 struct or_wake {
-    int fd;                                   /* readable when a message has come; -1: deaf */
-    char session[OR_WAKE_SESSION + 1];        /* hexadecimal, random */
-    char address[ONEROW_LEASE_WAKE_MAX + 1U]; /* "HOST/SESSION", for or_wake_send */
+    int fd;                            /* readable when a message has come; -1: deaf */
+    char session[OR_WAKE_SESSION + 1]; /* hexadecimal, random */
+    char address[OR_WAKE_ADDRESS + 1]; /* "HOST/SESSION", for or_wake_send */
 };
 
 /* What the releaser tells the next holder, after its release is acknowledged. It says enough to go
  * to work at once: the lease runs for granted_ms from a moment after sent_ms. */
 struct or_wake_message {
-    unsigned char nonce[ONEROW_NONCE];
+    unsigned char nonce[OR_WAKE_NONCE];
     uint64_t token;
     uint64_t granted_ms;
     uint64_t sent_ms; /* or_wake_now_ms before the releaser sent its release */

@@ -37,7 +37,8 @@ struct or_config_table {
 };
 
 struct or_config {
-    const char *path; /* the file, or NULL when there is none */
+    const char *path;        /* the file, or NULL when there is none */
+    const char *coordinator; /* a URL, with ${VAR} replaced; NULL: none is configured */
     struct or_config_store *stores;
     size_t n_stores;
     struct or_config_table *tables;

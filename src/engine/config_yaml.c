@@ -22,6 +22,7 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "coordinator/coordinator.h"
 #include "engine/config_internal.h"
 
 #define RULES_MAX 16U
@@ -368,9 +369,8 @@ static enum onerow_status named_at(struct walk *walk, const struct entry *parent
 
 /* ---- stores ----------------------------------------------------------------------------- */
 
-static enum onerow_status take_url(struct walk *walk, const struct entry *entry, void *object)
+static enum onerow_status url_of(struct walk *walk, const struct entry *entry, const char **url)
 {
-    struct or_config_store *store = object;
     struct or_site site = value_site(walk, entry);
     struct or_text text = {0};
     enum onerow_status status = take_text(walk, entry, &text);
@@ -378,7 +378,13 @@ static enum onerow_status take_url(struct walk *walk, const struct entry *entry,
     if (status == ONEROW_OK && text.raw.len >= 5 && memcmp(text.raw.data, "file:", 5) == 0) {
         status = or_value_secret_file(&site, &text);
     }
-    return status == ONEROW_OK ? or_value_url(&site, &text, &store->url) : status;
+    return status == ONEROW_OK ? or_value_url(&site, &text, url) : status;
+}
+
+static enum onerow_status take_url(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_store *store = object;
+    return url_of(walk, entry, &store->url);
 }
 
 static enum onerow_status take_connections(struct walk *walk, const struct entry *entry,
@@ -709,9 +715,27 @@ static enum onerow_status take_tables(struct walk *walk, const struct entry *ent
     return status;
 }
 
-static const char *const FILE_LATER[] = {"coordinator", "ledger", "alerts", "hooks",
-                                         "windows",     "server", NULL};
+static enum onerow_status take_coordinator(struct walk *walk, const struct entry *entry,
+                                           void *object)
+{
+    struct or_config *config = object;
+    enum onerow_status status = url_of(walk, entry, &config->coordinator);
+    if (status != ONEROW_OK || or_coordinator_type_of(config->coordinator)) {
+        return status;
+    }
+    struct or_site site = value_site(walk, entry);
+    struct or_buffer list;
+    or_buffer_init(&list);
+    or_coordinator_list(&list);
+    status = or_site_fail(&site, "this is no coordinator of this build; there are %s",
+                          or_buffer_cstr(&list));
+    or_buffer_finish(&list);
+    return status;
+}
+
+static const char *const FILE_LATER[] = {"ledger", "alerts", "hooks", "windows", "server", NULL};
 static const struct rule FILE_RULES[] = {
+    {"coordinator", take_coordinator, NULL},
     {"stores", take_stores, NULL},
     {"tables", take_tables, NULL},
 };

@@ -10,6 +10,9 @@
 #include "base/wake.h"
 #include "engine/lease.h"
 
+_Static_assert(OR_WAKE_NONCE == ONEROW_NONCE, "a message names a nonce");
+_Static_assert(OR_WAKE_ADDRESS <= ONEROW_LEASE_WAKE_MAX, "an address fits");
+
 struct or_lease_hold {
     struct or_lease_hold *next; /* in the session's list */
     struct or_lease_session *session;
