@@ -459,7 +459,9 @@ struct onerow_ledger_ops {
  *    acquires or renews to have it for its whole time. Exactly one waiter is woken by a release.
  *  - Renew and release never make a lease, and touch nothing but what has this nonce and token.
  *  - The row that carries a token is never deleted. A token is above every one that was given for
- *    that name, through restarts and crashes of the coordinator, and above the caller's floor.
+ *    that name, through restarts and crashes of the coordinator, and above the floor of whoever
+ *    gets it: a waiter's counts when it is handed the lease, and a holder that acquires again with
+ *    a floor that its token has not passed gets a new token.
  *  - Time is the coordinator's, and is read in the step that uses it. */
 
 #define ONEROW_NONCE           16U   /* bytes, random */
@@ -509,7 +511,7 @@ struct onerow_lease_view {
 struct onerow_lease_forced {
     struct onerow_span name;
     struct onerow_span who; /* whose it was */
-    struct onerow_span by;  /* who took it away, and why: the caller's words */
+    struct onerow_span by;  /* who took it away, and why: the caller's words, as long as a who */
     uint64_t token;         /* the one that was taken away */
     uint64_t at_ms;         /* in ms since 1970 */
 };

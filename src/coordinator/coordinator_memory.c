@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A ledger in this process's memory: for tests, for trying things out, and as the pattern for a new
- * coordinator (docs/ADD_A_COORDINATOR.md).
+ * A ledger in this process's memory (and leases: coordinator_memory_lease.c): for tests, for trying
+ * things out, and as the pattern for a new coordinator (docs/ADD_A_COORDINATOR.md).
  *
  * "memory:NAME" is one ledger for everybody in the process who opens that name, until the process
  * ends: a ledger that forgot when the last one closes it would be one that rolls back. "memory:" is
@@ -19,6 +19,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "coordinator/coordinator_memory.h"
 #include "coordinator/ledger_rules.h"
 
 /* uthash ends the process when it finds no memory; this says it to us instead. */
@@ -59,6 +60,7 @@ struct ledger {
     char *name;          /* owned; NULL: private */
     pthread_mutex_t lock;
     char id[OR_LEDGER_ID];
+    struct or_memory_leases *leases; /* owned; with a lock of their own */
     struct space *spaces;
     uint64_t last_space;
     uint64_t last_serial;
@@ -170,6 +172,7 @@ static void free_ledger(struct ledger *ledger)
         ledger->spaces = space->next;
         free_space(space);
     }
+    or_memory_leases_destroy(ledger->leases);
     pthread_mutex_destroy(&ledger->lock);
     free(ledger->name);
     free(ledger);
@@ -184,7 +187,8 @@ static struct ledger *make_ledger(const char *name)
     pthread_mutex_init(&ledger->lock, NULL);
     ledger->next_number = 1;
     ledger->name = *name ? strdup(name) : NULL;
-    if ((*name && !ledger->name) || !or_ledger_make_id(ledger->id)) {
+    ledger->leases = or_memory_leases_create();
+    if ((*name && !ledger->name) || !ledger->leases || !or_ledger_make_id(ledger->id)) {
         free_ledger(ledger);
         return NULL;
     }
@@ -651,6 +655,13 @@ static enum onerow_status memory_confirm(struct onerow_coordinator *base, uint64
     return ONEROW_OK;
 }
 
+/* ---- leases ---------------------------------------------------------------------------------- */
+
+struct or_memory_leases *or_memory_leases_of(struct onerow_coordinator *base)
+{
+    return memory_of(base)->ledger->leases;
+}
+
 /* ---- the vtable ------------------------------------------------------------------------------ */
 
 static const struct onerow_ledger_ops ledger_ops = {
@@ -672,4 +683,5 @@ const struct onerow_coordinator_type or_coordinator_memory = {
     .open = memory_open,
     .close = memory_close,
     .ledger = &ledger_ops,
+    .leases = &or_memory_lease_ops,
 };

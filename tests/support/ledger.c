@@ -211,25 +211,37 @@ static const struct ledger_bench *bench_of(const char *name)
     return NULL;
 }
 
-/* A ledger without a bench would be a ledger without a test. */
-static void every_ledger_has_a_bench(void **state)
+/* A coordinator without a bench would be a coordinator without a test. */
+static void every_coordinator_has_a_bench(void **state)
 {
     (void)state;
     for (size_t i = 0; or_coordinator_types[i]; i++) {
-        if (or_coordinator_types[i]->ledger && !bench_of(or_coordinator_types[i]->name)) {
+        if (!bench_of(or_coordinator_types[i]->name)) {
             fail_msg("coordinator \"%s\" needs a line in benches", or_coordinator_types[i]->name);
         }
     }
 }
 
-int run_ledger_tests(const char *group, const struct ledger_test *suite, size_t n,
-                     CMFixtureFunction start, CMFixtureFunction stop)
+typedef bool has_part(const struct onerow_coordinator_type *type);
+
+static bool has_ledger(const struct onerow_coordinator_type *type)
+{
+    return type->ledger;
+}
+
+static bool has_leases(const struct onerow_coordinator_type *type)
+{
+    return type->leases;
+}
+
+static int run_over(const char *group, has_part *has, const struct ledger_test *suite, size_t n,
+                    CMFixtureFunction start, CMFixtureFunction stop)
 {
     seed_dice();
-    tests.list[tests.n++] = (struct CMUnitTest)cmocka_unit_test(every_ledger_has_a_bench);
+    tests.list[tests.n++] = (struct CMUnitTest)cmocka_unit_test(every_coordinator_has_a_bench);
     for (size_t i = 0; or_coordinator_types[i]; i++) {
         const struct ledger_bench *on = bench_of(or_coordinator_types[i]->name);
-        for (size_t t = 0; on && t < n; t++) {
+        for (size_t t = 0; on && has(or_coordinator_types[i]) && t < n; t++) {
             if (on->durable || !suite[t].durable) {
                 add_test(on, &suite[t], start, stop);
             }
@@ -240,4 +252,16 @@ int run_ledger_tests(const char *group, const struct ledger_test *suite, size_t 
         free((char *)(uintptr_t)tests.list[i].name);
     }
     return failed;
+}
+
+int run_ledger_tests(const char *group, const struct ledger_test *suite, size_t n,
+                     CMFixtureFunction start, CMFixtureFunction stop)
+{
+    return run_over(group, has_ledger, suite, n, start, stop);
+}
+
+int run_lease_tests(const char *group, const struct ledger_test *suite, size_t n,
+                    CMFixtureFunction start, CMFixtureFunction stop)
+{
+    return run_over(group, has_leases, suite, n, start, stop);
 }

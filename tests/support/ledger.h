@@ -89,5 +89,8 @@ struct ledger_test {
 /* Runs the tests over every coordinator that keeps a ledger; how many failed. */
 int run_ledger_tests(const char *group, const struct ledger_test *suite, size_t n,
                      CMFixtureFunction start, CMFixtureFunction stop);
+/* The same over every coordinator that has leases. */
+int run_lease_tests(const char *group, const struct ledger_test *suite, size_t n,
+                    CMFixtureFunction start, CMFixtureFunction stop);
 
 #endif
