@@ -9,6 +9,9 @@
  *
  * While it is open or probing nothing else is sent. Calls that were sent before it opened may still
  * tell their results; these count for nothing then: they were sent into what made it open.
+ *
+ * A probe is lost probe_ms after it went, whoever asks or tells at that time. Probes are numbered,
+ * for the answer to one that was lost must not be taken for the answer to the next one.
  */
 #include "core/breaker.h"
 
@@ -45,12 +48,17 @@ static void open_it(struct or_breaker *breaker, uint64_t now_ms)
     breaker->cool_ms = twice < breaker->limits.cool_max_ms ? twice : breaker->limits.cool_max_ms;
 }
 
+static void count_lost(struct or_breaker *breaker, uint64_t now_ms)
+{
+    if (breaker->probe_out && now_ms >= breaker->until_ms) {
+        open_it(breaker, breaker->until_ms);
+    }
+}
+
 enum or_breaker_answer or_breaker_ask(struct or_breaker *breaker, uint64_t now_ms,
                                       uint64_t *until_ms)
 {
-    if (breaker->probe_out && now_ms >= breaker->until_ms) {
-        open_it(breaker, now_ms);
-    }
+    count_lost(breaker, now_ms);
     if (breaker->state == OR_BREAKER_OPEN && now_ms >= breaker->until_ms) {
         breaker->state = OR_BREAKER_PROBING;
     }
@@ -62,6 +70,7 @@ enum or_breaker_answer or_breaker_ask(struct or_breaker *breaker, uint64_t now_m
         return OR_BREAKER_WAIT;
     }
     breaker->probe_out = true;
+    breaker->probe++;
     breaker->until_ms = or_u64_add(now_ms, breaker->limits.probe_ms);
     return OR_BREAKER_PROBE;
 }
@@ -83,10 +92,23 @@ void or_breaker_tell(struct or_breaker *breaker, enum or_breaker_result result, 
     }
 }
 
-void or_breaker_tell_probe(struct or_breaker *breaker, enum or_breaker_result result,
-                           uint64_t now_ms)
+static bool is_out(struct or_breaker *breaker, uint64_t probe, uint64_t now_ms)
 {
-    if (!breaker->probe_out) {
+    count_lost(breaker, now_ms);
+    return breaker->probe_out && breaker->probe == probe;
+}
+
+void or_breaker_give_back(struct or_breaker *breaker, uint64_t probe, uint64_t now_ms)
+{
+    if (is_out(breaker, probe, now_ms)) {
+        breaker->probe_out = false;
+    }
+}
+
+void or_breaker_tell_probe(struct or_breaker *breaker, uint64_t probe,
+                           enum or_breaker_result result, uint64_t now_ms)
+{
+    if (!is_out(breaker, probe, now_ms)) {
         return;
     }
     if (result == OR_BREAKER_CONFLICT) {

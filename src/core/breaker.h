@@ -31,6 +31,7 @@ struct or_breaker {
     uint8_t conflicts[OR_BREAKER_CALLS]; /* a ring: 1 for each call that met a conflict */
     unsigned next, held, sum;
     bool probe_out;    /* a probe's result is awaited */
+    uint64_t probe;    /* the number of the last probe, from 1 */
     uint64_t until_ms; /* OPEN: until when; PROBING: when the probe counts as lost */
     uint64_t cool_ms;  /* how long it opens the next time */
     uint64_t opened;   /* how often it has, for metrics */
@@ -38,7 +39,7 @@ struct or_breaker {
 
 enum or_breaker_answer {
     OR_BREAKER_GO,    /* send, and tell the result */
-    OR_BREAKER_PROBE, /* send this one alone, and tell its result as the probe's */
+    OR_BREAKER_PROBE, /* send this one alone, and tell its result as that of breaker->probe */
     OR_BREAKER_WAIT,  /* until *until_ms, then ask again */
 };
 
@@ -52,8 +53,10 @@ enum or_breaker_answer or_breaker_ask(struct or_breaker *breaker, uint64_t now_m
 /* The result of a call that GO let pass. Anything but a conflict is OK here: other failures have
  * rules of their own. */
 void or_breaker_tell(struct or_breaker *breaker, enum or_breaker_result result, uint64_t now_ms);
-/* The result of a PROBE. One that was counted as lost in the meantime says nothing more. */
-void or_breaker_tell_probe(struct or_breaker *breaker, enum or_breaker_result result,
-                           uint64_t now_ms);
+/* The result of the PROBE of this number. One that counts as lost by now says nothing more. */
+void or_breaker_tell_probe(struct or_breaker *breaker, uint64_t probe,
+                           enum or_breaker_result result, uint64_t now_ms);
+/* The PROBE of this number was not sent after all: another call may go ahead in its place. */
+void or_breaker_give_back(struct or_breaker *breaker, uint64_t probe, uint64_t now_ms);
 
 #endif

@@ -11,6 +11,7 @@
 #include "core/window.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/u64.h"
@@ -79,7 +80,7 @@ bool or_window_parse(struct onerow_span text, struct or_window *window, const ch
 void or_windows_init(struct or_windows *windows, const struct or_window *list, unsigned n)
 {
     assert(n <= OR_WINDOWS_MAX);
-    memset(windows, 0, sizeof *windows);
+    memset(windows, 0, offsetof(struct or_windows, sent_ms));
     for (unsigned i = 0; i < n; i++) {
         assert(list[i].count > 0 && list[i].count <= OR_WINDOW_COUNT_MAX);
         windows->windows[i] = list[i];

@@ -27,11 +27,11 @@ ONEROW_CHECKED bool or_window_parse(struct onerow_span text, struct or_window *w
 struct or_windows {
     struct or_window windows[OR_WINDOWS_MAX];
     unsigned n;
-    uint64_t sent_ms[OR_WINDOW_LOG]; /* a ring: when the last requests were granted */
-    uint32_t next;                   /* place of the next one in it */
-    uint32_t held;                   /* how many are in it */
+    uint32_t next;                   /* place of the next request in sent_ms */
+    uint32_t held;                   /* how many are in it: no other place of it is ever read */
     uint64_t now_ms;                 /* the latest time that was seen */
     uint64_t blocked_until_ms;       /* the store said so */
+    uint64_t sent_ms[OR_WINDOW_LOG]; /* a ring: when the last requests were granted */
 };
 
 /* n windows, each as or_window_parse lets it pass. */

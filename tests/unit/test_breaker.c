@@ -90,7 +90,7 @@ static void it_probes_with_one(void **state)
     assert_true(until == 1500);
     or_breaker_tell(&breaker, OR_BREAKER_CONFLICT, 1001); /* from before it opened */
     assert_int_equal(breaker.state, OR_BREAKER_PROBING);
-    or_breaker_tell_probe(&breaker, OR_BREAKER_OK, 1200);
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_OK, 1200);
     assert_int_equal(or_breaker_ask(&breaker, 1200, &until), OR_BREAKER_GO);
     assert_int_equal(breaker.held, 0);
     tell(&breaker, 9, OR_BREAKER_CONFLICT);
@@ -104,15 +104,15 @@ static void it_waits_twice_as_long(void **state)
     (void)state;
     open_up(&breaker);
     assert_int_equal(or_breaker_ask(&breaker, 1000, &until), OR_BREAKER_PROBE);
-    or_breaker_tell_probe(&breaker, OR_BREAKER_CONFLICT, 1100);
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_CONFLICT, 1100);
     assert_int_equal(or_breaker_ask(&breaker, 3099, &until), OR_BREAKER_WAIT);
     assert_int_equal(or_breaker_ask(&breaker, 3100, &until), OR_BREAKER_PROBE);
-    or_breaker_tell_probe(&breaker, OR_BREAKER_CONFLICT, 3100);
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_CONFLICT, 3100);
     assert_int_equal(or_breaker_ask(&breaker, 3100, &until), OR_BREAKER_WAIT);
     assert_true(until == 6100); /* not above the limit */
     assert_int_equal(breaker.opened, 3);
     assert_int_equal(or_breaker_ask(&breaker, 6100, &until), OR_BREAKER_PROBE);
-    or_breaker_tell_probe(&breaker, OR_BREAKER_OK, 6100);
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_OK, 6100);
     tell(&breaker, 10, OR_BREAKER_CONFLICT);
     or_breaker_ask(&breaker, 0, &until);
     assert_true(until == 1000); /* short again */
@@ -127,9 +127,58 @@ static void a_lost_probe_holds_nobody_up(void **state)
     assert_int_equal(or_breaker_ask(&breaker, 1000, &until), OR_BREAKER_PROBE);
     assert_int_equal(or_breaker_ask(&breaker, 1500, &until), OR_BREAKER_WAIT);
     assert_true(until == 3500);
-    or_breaker_tell_probe(&breaker, OR_BREAKER_OK, 1600); /* too late */
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_OK, 1600); /* too late */
     assert_int_equal(breaker.state, OR_BREAKER_OPEN);
     assert_int_equal(or_breaker_ask(&breaker, 3500, &until), OR_BREAKER_PROBE);
+}
+
+/* The answer to a lost probe comes when the next one is out: it is not that one's. */
+static void a_lost_probe_does_not_speak_for_the_next(void **state)
+{
+    struct or_breaker breaker;
+    uint64_t until = 0;
+    (void)state;
+    open_up(&breaker);
+    assert_int_equal(or_breaker_ask(&breaker, 1000, &until), OR_BREAKER_PROBE);
+    uint64_t lost = breaker.probe;
+    assert_int_equal(or_breaker_ask(&breaker, 3500, &until), OR_BREAKER_PROBE);
+    or_breaker_tell_probe(&breaker, lost, OR_BREAKER_OK, 3501);
+    or_breaker_give_back(&breaker, lost, 3501);
+    assert_int_equal(or_breaker_ask(&breaker, 3501, &until), OR_BREAKER_WAIT);
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_OK, 3502);
+    assert_int_equal(or_breaker_ask(&breaker, 3502, &until), OR_BREAKER_GO);
+}
+
+/* Whether somebody asked in the meantime makes no difference. */
+static void a_probe_is_lost_in_time_though_nobody_asks(void **state)
+{
+    struct or_breaker breaker;
+    uint64_t until = 0;
+    (void)state;
+    open_up(&breaker);
+    assert_int_equal(or_breaker_ask(&breaker, 1000, &until), OR_BREAKER_PROBE);
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_OK, 1500);
+    assert_int_equal(breaker.state, OR_BREAKER_OPEN);
+    assert_int_equal(or_breaker_ask(&breaker, 3499, &until), OR_BREAKER_WAIT);
+    assert_true(until == 3500); /* from when it was lost, not from when that was seen */
+    assert_int_equal(or_breaker_ask(&breaker, 3500, &until), OR_BREAKER_PROBE);
+}
+
+static void a_probe_that_was_not_sent_is_given_back(void **state)
+{
+    struct or_breaker breaker;
+    uint64_t until = 0;
+    (void)state;
+    open_up(&breaker);
+    or_breaker_give_back(&breaker, breaker.probe, 0); /* there is none */
+    assert_int_equal(breaker.state, OR_BREAKER_OPEN);
+    assert_int_equal(or_breaker_ask(&breaker, 1000, &until), OR_BREAKER_PROBE);
+    or_breaker_give_back(&breaker, breaker.probe, 1001);
+    assert_int_equal(or_breaker_ask(&breaker, 1001, &until), OR_BREAKER_PROBE);
+    assert_int_equal(or_breaker_ask(&breaker, 1001, &until), OR_BREAKER_WAIT);
+    or_breaker_give_back(&breaker, breaker.probe, 1501); /* too late: it was lost */
+    assert_int_equal(or_breaker_ask(&breaker, 1501, &until), OR_BREAKER_WAIT);
+    assert_true(until == 3501);
 }
 
 static void one_goes_ahead_of_a_bulk(void **state)
@@ -140,7 +189,7 @@ static void one_goes_ahead_of_a_bulk(void **state)
     or_breaker_init(&breaker, &LIMITS, true);
     assert_int_equal(or_breaker_ask(&breaker, 5, &until), OR_BREAKER_PROBE);
     assert_int_equal(or_breaker_ask(&breaker, 5, &until), OR_BREAKER_WAIT);
-    or_breaker_tell_probe(&breaker, OR_BREAKER_OK, 6);
+    or_breaker_tell_probe(&breaker, breaker.probe, OR_BREAKER_OK, 6);
     assert_int_equal(or_breaker_ask(&breaker, 6, &until), OR_BREAKER_GO);
 }
 
@@ -153,6 +202,9 @@ int main(void)
         cmocka_unit_test(it_probes_with_one),
         cmocka_unit_test(it_waits_twice_as_long),
         cmocka_unit_test(a_lost_probe_holds_nobody_up),
+        cmocka_unit_test(a_lost_probe_does_not_speak_for_the_next),
+        cmocka_unit_test(a_probe_is_lost_in_time_though_nobody_asks),
+        cmocka_unit_test(a_probe_that_was_not_sent_is_given_back),
         cmocka_unit_test(one_goes_ahead_of_a_bulk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

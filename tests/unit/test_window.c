@@ -40,6 +40,7 @@ static struct or_windows *make(const struct or_window *list, unsigned n)
 {
     struct or_windows *windows = malloc(sizeof *windows);
     assert_non_null(windows);
+    memset(windows, 0xa5, sizeof *windows); /* whatever was there before is never read */
     or_windows_init(windows, list, n);
     return windows;
 }
