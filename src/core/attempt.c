@@ -35,8 +35,9 @@
  *    the swap's own writer a swap leaves this trace; so a helper's write is never unknown.
  *    For the page's identity none of these times matters: a late write puts the same key onto the
  *    page that has it.
- *  - P covers the time from the swap to the send. Half of it is checked here, before the command is
- *    given; the other half is for pauses that nobody can check.
+ *  - P covers the time from the swap to the send. Half of it is checked: here, before the command
+ * is given, and by the driver, which may have waited for a permit since (the command's deadline);
+ * the other half is for pauses that nobody can check.
  *  - Help comes after since + P + T, with the payload that is pending, never with the helper's own.
  *    A payload that the store refuses for good is set aside, and its owner finds that in the record
  *    of its nonce.
@@ -44,6 +45,9 @@
  *    believed only because nothing is created by it: BIND decides.
  *  - A published page is taken out of the trash only after a swap: whoever saw it there without the
  *    key, and has slept since, must not unbind it now.
+ *  - Who saw the page of a pending payload in the trash, and was too late to say so, looks again
+ * and does not write: each mark refuses what others are about to say of it, and among several slow
+ *    workers that would go on for ever.
  *  - Only a page that answers "in the trash" was deleted. "Not found" proves nothing: unknown.
  *  - An outcome is told only after a read or an own swap showed DONE with this page and generation.
  *
@@ -271,6 +275,8 @@ static void decide_pending(struct or_attempt *attempt, const struct or_event *ev
                (attempt->traced_revision && attempt->traced_revision == attempt->key.revision);
     if (attempt->written.number && or_nonce_equal(attempt->written, attempt->key.nonce)) {
         or_attempt_finish(attempt, command);
+    } else if (attempt->trashed.data && or_span_equal(attempt->trashed, attempt->key.page)) {
+        or_attempt_look(attempt, command); /* its marks would refuse others' swaps, as theirs did */
     } else if (own || !or_attempt_too_early(attempt, event, command, or_bounds_sent(bounds),
                                             bounds->poll)) {
         or_attempt_patch(attempt, event, command);

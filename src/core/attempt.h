@@ -82,11 +82,12 @@ struct or_command {
     struct onerow_span page;          /* PUBLISH, WRITE, GET, RESTORE, SETTLE: its id or no data */
     const struct or_payload *payload; /* CREATE_KEYED, PUBLISH, WRITE; GET: NULL: no columns */
     uint64_t wait_ms;                 /* WAIT */
-    uint64_t deadline_ms;             /* CREATE_KEYED: local clock */
-    enum onerow_outcome outcome;      /* SETTLE */
-    enum or_reason reason;            /* SETTLE */
-    struct onerow_span spare;         /* SETTLE: a blank that was made and not used, or no data */
-    bool twins;                       /* SETTLE: several pages carry the key: report and heal */
+    uint64_t deadline_ms; /* CREATE_KEYED, PUBLISH, WRITE: local clock; from then on it must not be
+                             sent any more, and the answer is FAILED */
+    enum onerow_outcome outcome; /* SETTLE */
+    enum or_reason reason;       /* SETTLE */
+    struct onerow_span spare;    /* SETTLE: a blank that was made and not used, or no data */
+    bool twins;                  /* SETTLE: several pages carry the key: report and heal */
 };
 
 /* ---- answers ----------------------------------------------------------------------------------
@@ -184,6 +185,7 @@ struct or_attempt {
     uint64_t seen_ms;  /* the ledger's clock before that look */
     struct onerow_value seen_order; /* the page's own in newest's column, at seen_revision */
     struct or_nonce written;        /* the pending nonce whose write was answered with OK */
+    struct onerow_span trashed;     /* the key's page, last seen in the trash */
 
     /* Pages. */
     struct onerow_span blank; /* made, and bound to nothing that is known of */

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/u64.h"
 
 static void forget_pending(struct or_key_record *key)
 {
@@ -47,8 +48,8 @@ void or_attempt_patch(struct or_attempt *attempt, const struct or_event *event,
 {
     bool own =
         or_attempt_owns_pending(attempt) || attempt->traced_revision == attempt->key.revision;
-    bool in_time = event->now_ms - attempt->stamped_ms <= attempt->options.bounds.pause / 2;
-    if (!own || !attempt->traced || !in_time) {
+    uint64_t until_ms = or_u64_add(attempt->stamped_ms, attempt->options.bounds.pause / 2);
+    if (!own || !attempt->traced || event->now_ms >= until_ms) {
         mark(attempt, event, command);
         return;
     }
@@ -57,6 +58,7 @@ void or_attempt_patch(struct or_attempt *attempt, const struct or_event *event,
     command->what = attempt->key.state == OR_KEY_BOUND ? OR_DO_PUBLISH : OR_DO_WRITE;
     command->page = attempt->key.page;
     command->payload = &attempt->key.pending;
+    command->deadline_ms = until_ms;
 }
 
 void or_attempt_finish(struct or_attempt *attempt, struct or_command *command)
@@ -224,6 +226,7 @@ void or_attempt_after_restore(struct or_attempt *attempt, const struct or_event 
                               struct or_command *command)
 {
     if (event->answer == OR_ANSWER_OK) {
+        attempt->trashed = (struct onerow_span){0};
         or_attempt_read(attempt, command);
     } else if (event->answer == OR_ANSWER_NOT_FOUND) {
         or_attempt_settle(attempt, command, ONEROW_IN_DOUBT, OR_REASON_GONE);
@@ -257,10 +260,12 @@ void or_attempt_after_look(struct or_attempt *attempt, const struct or_event *ev
         or_attempt_again(attempt, event, command,
                          event->answer == OR_ANSWER_RATE ? OR_RETRY_RATE : OR_RETRY_LOOKUP);
     } else if (event->in_trash) {
+        attempt->trashed = attempt->key.page;
         deleted(attempt, event, command);
     } else if (attempt->key.state == OR_KEY_DONE) {
         after_verify(attempt, event, command);
     } else { /* somebody took it out of the trash in the meantime */
+        attempt->trashed = (struct onerow_span){0};
         or_attempt_again(attempt, event, command, OR_RETRY_UNCERTAIN);
     }
 }

@@ -854,13 +854,55 @@ static void restoring_fails(void **state)
     step(&s, OR_ANSWER_UNCERTAIN);
     waits(&s);
     reads(&s);
-    swaps(&s, OR_KEY_WRITING);
-    writes(&s, OR_ANSWER_TRASHED);
     gets(&s, true, true);
     swaps(&s, OR_KEY_WRITING);
     expect(&s, OR_DO_RESTORE);
     step(&s, OR_ANSWER_NOT_FOUND);
     settles(&s, ONEROW_IN_DOUBT, OR_REASON_GONE);
+}
+
+/* A helper's mark refuses UNBIND. What was seen in the trash is looked at again, without a mark
+ * that would refuse the helper's; a page that is no longer there is written to. */
+static void too_late_to_give_it_up(void **state)
+{
+    struct story s;
+    (void)state;
+    for (unsigned back = 0; back < 2; back++) {
+        set_up(&s);
+        up_to_bound(&s);
+        publishes(&s, OR_ANSWER_TRASHED);
+        s.ledger.key.revision++;
+        gets(&s, true, false);
+        swap_is_refused(&s);
+        reads(&s);
+        gets(&s, !back, false);
+        if (back) {
+            waits(&s);
+            reads(&s);
+            swaps(&s, OR_KEY_BOUND);
+            publishes(&s, OR_ANSWER_OK);
+        } else {
+            swaps(&s, OR_KEY_ABSENT);
+        }
+    }
+}
+
+/* What its driver could not send in time is announced again, and written only then. */
+static void a_write_that_came_too_late_to_be_sent(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    up_to_bound(&s);
+    assert_true(s.command.deadline_ms == s.ledger.now_ms + P / 2);
+    s.ledger.now_ms = s.command.deadline_ms;
+    publishes(&s, OR_ANSWER_FAILED);
+    waits(&s);
+    reads(&s);
+    swaps(&s, OR_KEY_BOUND);
+    assert_true(s.ledger.key.since_ms == s.ledger.now_ms);
+    assert_true(s.command.deadline_ms == s.ledger.now_ms + P / 2);
+    publishes(&s, OR_ANSWER_OK);
 }
 
 static void somebody_restored_it(void **state)
@@ -1612,6 +1654,8 @@ int main(void)
         cmocka_unit_test(recreate),
         cmocka_unit_test(restore),
         cmocka_unit_test(restoring_fails),
+        cmocka_unit_test(too_late_to_give_it_up),
+        cmocka_unit_test(a_write_that_came_too_late_to_be_sent),
         cmocka_unit_test(somebody_restored_it),
         cmocka_unit_test(looking_fails),
         cmocka_unit_test(a_tombstone_stays),
