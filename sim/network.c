@@ -17,7 +17,7 @@
 
 #define LEDGER_DEADLINE (5U * SIM_SECOND)
 
-static bool goes_to_ledger(unsigned what)
+bool sim_network_to_ledger(unsigned what)
 {
     return what == OR_DO_READ || what == OR_DO_SWAP || what >= SIM_ASK_LEASE;
 }
@@ -80,7 +80,7 @@ static struct sim_message *new_message(struct sim_world *world, unsigned i)
         message->worker = (uint8_t)i;
         message->key = worker->key;
         message->epoch = worker->epoch;
-        message->to_ledger = goes_to_ledger(message->what);
+        message->to_ledger = sim_network_to_ledger(message->what);
         address(message, &worker->command);
     }
     return message;
@@ -178,7 +178,7 @@ void sim_network_send(struct sim_world *world, unsigned i)
     struct sim_worker *worker = &world->workers[i];
     worker->epoch++;
     worker->waits = true;
-    bool to_ledger = goes_to_ledger((unsigned)worker->command.what);
+    bool to_ledger = sim_network_to_ledger((unsigned)worker->command.what);
     struct fate fate = to_ledger ? ledger_fate(world, worker, i) : store_fate(world, worker, i);
     if (fate.arrives) {
         struct sim_message *message = new_message(world, i);

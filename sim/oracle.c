@@ -142,6 +142,9 @@ void sim_oracle_send(struct sim_world *world, unsigned i)
         follow_claim(worker);
         return;
     }
+    if (world->governed) {
+        sim_oracle_permit_used(world, i);
+    }
     if (sim_local_ms(world, worker) < worker->not_before_ms) {
         sim_violate(world, SIM_VIOLATION_TOO_SOON);
     }

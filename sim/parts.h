@@ -7,6 +7,11 @@
 
 #include "sim/world.h"
 
+/* ---- sim.c */
+
+/* Until nothing is planned any more, or something is wrong. */
+void sim_run_events(struct sim_world *world);
+
 /* ---- swarm.c: what is drawn for a schedule */
 
 void sim_swarm_draw(struct sim_world *world);
@@ -21,6 +26,9 @@ void sim_network_reply(struct sim_world *world, unsigned message);
 void sim_network_ledger_crash(struct sim_world *world, const struct sim_message *but);
 /* Whether the sender has gone on without an answer. */
 bool sim_network_is_late(const struct sim_world *world, const struct sim_message *message);
+
+/* Whether what a worker asks for (enum or_do, enum sim_ask) is the ledger's. */
+bool sim_network_to_ledger(unsigned what);
 
 /* ---- faulty_store.c */
 
@@ -53,6 +61,7 @@ bool sim_bytes_agree(const struct sim_world *world, unsigned key, const struct o
 
 void sim_worker_start(struct sim_world *world, unsigned worker);
 void sim_worker_wake(struct sim_world *world, unsigned worker);
+void sim_worker_ask(struct sim_world *world, unsigned worker);
 void sim_worker_check(struct sim_world *world, unsigned worker);
 void sim_worker_send(struct sim_world *world, unsigned worker);
 void sim_worker_answer(struct sim_world *world, unsigned worker, struct or_event *event);
@@ -67,9 +76,25 @@ void sim_worker_plan(struct sim_world *world, unsigned worker, enum sim_event_ki
 
 /* ---- process.c */
 
+void sim_process_begin(struct sim_world *world, unsigned process);
 void sim_process_crash(struct sim_world *world, unsigned process);
 struct onerow_span sim_process_take_spare(struct sim_world *world, unsigned process);
 void sim_process_give_spare(struct sim_world *world, unsigned process, struct onerow_span spare);
+
+/* ---- governor.c: permits to send to the store */
+
+/* The process's own clock. */
+uint64_t sim_process_us(const struct sim_world *world, unsigned process);
+/* A process begins, with nothing behind it. */
+void sim_governor_begin(struct sim_world *world, unsigned process);
+/* A permit for one request to the store; or the worker must ask again after *delay. */
+enum sim_permission sim_governor_ask(struct sim_world *world, unsigned worker, uint64_t *delay);
+/* The worker does not use its permit after all. */
+void sim_governor_unsent(struct sim_world *world, unsigned worker);
+void sim_governor_sent(struct sim_world *world, unsigned worker);
+/* The answer, or that none came in time. */
+void sim_governor_tell(struct sim_world *world, unsigned worker, const struct or_event *event);
+void sim_governor_silence(struct sim_world *world, unsigned worker);
 
 /* ---- naive.c: protocols that are wrong */
 
@@ -122,5 +147,15 @@ void sim_oracle_taken(struct sim_world *world, const struct or_attempt *attempt)
 void sim_oracle_outcome(struct sim_world *world, unsigned record, enum onerow_outcome outcome,
                         enum or_reason reason, struct onerow_span page);
 void sim_oracle_end(struct sim_world *world);
+
+/* ---- oracle_pace.c: rate windows and the breaker */
+
+void sim_oracle_begins(struct sim_world *world, unsigned process);
+void sim_oracle_granted(struct sim_world *world, unsigned worker);
+void sim_oracle_held(struct sim_world *world, unsigned worker, enum sim_permission permission);
+void sim_oracle_permit_used(struct sim_world *world, unsigned worker);
+void sim_oracle_unsent(struct sim_world *world, unsigned worker);
+/* The answer to a request to the store; NULL: there is none. */
+void sim_oracle_told(struct sim_world *world, unsigned worker, const struct or_event *event);
 
 #endif

@@ -77,6 +77,16 @@
     X(HEAL_ADOPTED, "the healer adopts a page", SIM_IN_CORE)                                       \
     X(HEAL_CLEARED, "the healer finds a doubtful page as it should be", SIM_IN_CORE)               \
     X(HEAL_REOPENED, "the healer writes a version once more", SIM_IN_GUARDED)                      \
+    X(WRITE_UNSENT, "a permit comes too late for its write, which is not sent", SIM_IN_CORE)       \
+    X(WINDOW_WAIT, "a rate window makes somebody wait", SIM_IN_CORE)                               \
+    X(RETRY_AFTER_SHARED, "Retry-After holds up another worker of the process", SIM_IN_CORE)       \
+    X(PERMIT_RETURNED, "a permit is given back", SIM_IN_CORE)                                      \
+    X(PERMIT_SPENT, "a permit is not used, and not the latest", SIM_IN_CORE)                       \
+    X(BREAKER_OPENED, "the breaker opens", SIM_IN_CORE)                                            \
+    X(BREAKER_CLOSED, "a probe closes the breaker again", SIM_IN_CORE)                             \
+    X(PROBE_FAILED, "a probe meets a conflict", SIM_IN_CORE)                                       \
+    X(PROBE_LOST, "a probe's result does not come in time", SIM_IN_CORE)                           \
+    X(PROBE_RETURNED, "a probe is not sent, and given back", SIM_IN_CORE)                          \
     X(LEASE_TAKEN_OVER, "a lease is taken over after its time", SIM_IN_LEASES)
 
 enum sim_place {

@@ -23,14 +23,25 @@ static void kill_worker(struct sim_world *world, unsigned i, uint64_t until)
     worker->dead = true;
     worker->waits = false;
     worker->job = SIM_JOB_NONE;
+    worker->permit = 0;
+    worker->calls = false;
     worker->epoch++;
     sim_worker_plan(world, i, SIM_EVENT_START, until);
+}
+
+void sim_process_begin(struct sim_world *world, unsigned process)
+{
+    if (world->governed) {
+        sim_governor_begin(world, process);
+        sim_oracle_begins(world, process);
+    }
 }
 
 void sim_process_crash(struct sim_world *world, unsigned process)
 {
     uint64_t until = SIM_SECOND + sim_scale(world->size, 40U * SIM_SECOND);
     memset(&world->processes[process], 0, sizeof world->processes[process]);
+    sim_process_begin(world, process);
     for (unsigned i = 0; i < world->n_workers; i++) {
         if (world->workers[i].process == process) {
             kill_worker(world, i, until);

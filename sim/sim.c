@@ -4,8 +4,6 @@
  */
 #include "sim/parts.h"
 
-#define ENDLESS_AFTER (4U * 3600ULL * SIM_SECOND) /* the faults are over for so long */
-
 static void calm(struct sim_world *world)
 {
     world->active = 0;
@@ -22,6 +20,7 @@ static void dispatch_worker(struct sim_world *world, const struct sim_planned *e
     switch ((enum sim_event_kind)event->kind) {
     case SIM_EVENT_START: sim_worker_start(world, i); return;
     case SIM_EVENT_WAKE: sim_worker_wake(world, i); return;
+    case SIM_EVENT_ASK: sim_worker_ask(world, i); return;
     case SIM_EVENT_SEND: sim_worker_send(world, i); return;
     case SIM_EVENT_CHECK: sim_worker_check(world, i); return;
     default: sim_worker_deadline(world, i); return;
@@ -38,12 +37,12 @@ static void dispatch(struct sim_world *world, const struct sim_planned *event)
     }
 }
 
-/* Until nothing is planned any more, or something is wrong. */
-static void run(struct sim_world *world)
+void sim_run_events(struct sim_world *world)
 {
     struct sim_planned event;
     while (!sim_violated(world) && sim_next_event(world, &event)) {
-        if (world->result->events > SIM_EVENTS_MAX || world->now > world->calm_at + ENDLESS_AFTER) {
+        if (world->result->events > SIM_EVENTS_MAX ||
+            world->now > world->calm_at + SIM_ENDLESS_AFTER) {
             sim_violate(world, SIM_VIOLATION_ENDLESS);
             return;
         }
@@ -67,10 +66,10 @@ void sim_run(const struct sim_config *config, struct sim_result *result, sim_wat
     static _Thread_local struct sim_world world;
     sim_world_init(&world, config, result, watch, context);
     sim_swarm_draw(&world);
-    run(&world);
+    sim_run_events(&world);
     if (world.core && !sim_violated(&world)) {
         sim_janitor_close(&world);
-        run(&world);
+        sim_run_events(&world);
     }
     if (!sim_violated(&world)) {
         sim_oracle_end(&world);

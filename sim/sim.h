@@ -96,7 +96,12 @@ struct sim_config {
     X(ENDLESS, "the faults are over, and something goes on for ever")                              \
     X(TWO_HOLDERS, "two holders at once")                                                          \
     X(BOUNDS, "a limit on memory or messages was exceeded")                                        \
-    X(POLICY, "a page was taken out of the trash against the policy of deletions")
+    X(POLICY, "a page was taken out of the trash against the policy of deletions")                 \
+    X(WINDOW, "a process was granted more requests than a rate window allows")                     \
+    X(BLOCKED, "a request was granted inside its process's Retry-After")                           \
+    X(BREAKER, "a request was granted past an open breaker, or beside its probe")                  \
+    X(PERMIT, "a request was sent without a permit, or two on one")                                \
+    X(NEEDLESS, "a request was held up without a reason")
 
 enum sim_violation {
 #define SIM_VIOLATION_ENUM(name, text) SIM_VIOLATION_##name,

@@ -60,6 +60,46 @@ static void draw_faults(struct sim_world *world)
     }
 }
 
+/* Counts and spans that a schedule's few calls can fill; a breaker that few conflicts open. Drawn
+ * from a stream of its own, too. */
+static void draw_windows(struct sim_world *world, struct sim_rng *rng)
+{
+    struct or_window fast = {.count = (uint32_t)sim_between(rng, 1, 4),
+                             .span_ms = sim_between(rng, 200, 4000)};
+    struct or_window slow = {.count = (uint32_t)sim_between(rng, 4, 16),
+                             .span_ms = sim_between(rng, 8000, 40000)};
+    bool slow_first = sim_one_in(rng, 2);
+    world->n_windows = (unsigned)sim_below(rng, 3);
+    world->windows[0] = slow_first ? slow : fast;
+    world->windows[1] = slow_first ? fast : slow;
+}
+
+#define NO_BREAKER 100U /* percent: never more than all calls */
+
+static void draw_breaker(struct sim_world *world, struct sim_rng *rng)
+{
+    static const unsigned PERCENTS[] = {10, 20, 25, 50, NO_BREAKER, NO_BREAKER};
+    struct or_breaker_limits *breaker = &world->breaker;
+    breaker->percent = PERCENTS[sim_below(rng, sizeof PERCENTS / sizeof *PERCENTS)];
+    breaker->least = (unsigned)sim_between(rng, 1, 6);
+    breaker->cool_ms = sim_between(rng, 500, 6000);
+    breaker->cool_max_ms = breaker->cool_ms * sim_between(rng, 1, 5);
+    breaker->probe_ms = sim_between(rng, 1000, 20000);
+    world->probe_first = sim_one_in(rng, 8);
+}
+
+static void draw_governor(struct sim_world *world)
+{
+    struct sim_rng rng = sim_rng_of(world->config->seed, SIM_ACTORS + 2);
+    world->governed = sim_one_in(&rng, 2) && world->core;
+    draw_windows(world, &rng);
+    draw_breaker(world, &rng);
+    for (unsigned i = 0; i < SIM_PROCESSES; i++) {
+        world->governors[i].ahead_us = sim_next(&rng) >> 24;
+        sim_process_begin(world, i);
+    }
+}
+
 static void draw_limits(struct sim_world *world)
 {
     static const struct or_retry_limits LIMITS = {
@@ -176,6 +216,7 @@ void sim_swarm_draw(struct sim_world *world)
     world->n_keys = number_or(world, config->keys, 1, 2);
     world->n_processes = number_or(world, config->processes, 1, world->n_workers);
     memset(world->processes, 0, sizeof world->processes);
+    draw_governor(world);
     memset(world->ledger.keys, 0, sizeof *world->ledger.keys * (world->n_keys + 1));
     memset(world->ledger.leases, 0, sizeof *world->ledger.leases * (world->n_keys + 1));
     for (unsigned i = 0; i < world->n_workers; i++) {

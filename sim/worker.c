@@ -4,12 +4,13 @@
  * peer of the engine's drivers, in a world where a worker may stand still or die at every step.
  *
  *   START ─> step ─> command ─┬─ SETTLE ─> the next record
- *              ^              ├─ WAIT ────> WAKE ──────────────────────────────┐
- *              │              └─ [pause] ─> check ─> [pause] ─> send ─> answer ┤
- *              └───────────────────────────────────────────────────────────────┘
+ *              ^              ├─ WAIT ────> WAKE ───────────────────────────────────────┐
+ *              │              └─ permit ─> [pause] ─> check ─> [pause] ─> send ─> answer ┤
+ *              └─────────────────────────────────────────────────────────────────────────┘
  *
- * The check is the driver's own: a create under an intent is not sent after its deadline. A pause
- * before it is harmless; one after it is what P is for.
+ * Permits are the governor's, for requests to the store; waiting for one may take long. So the
+ * check, which is the driver's own, comes after it: what has a deadline is not sent from then on. A
+ * pause before it is harmless; one after it is what P is for.
  */
 #include <assert.h>
 #include <string.h>
@@ -256,20 +257,72 @@ static bool crashes(struct sim_world *world, unsigned i)
 static void send(struct sim_world *world, unsigned i)
 {
     sim_oracle_send(world, i);
+    if (!sim_network_to_ledger(world->workers[i].command.what)) {
+        sim_governor_sent(world, i);
+    }
     sim_network_send(world, i);
+}
+
+static void drop_permit(struct sim_world *world, unsigned i)
+{
+    if (world->workers[i].permit) {
+        sim_governor_unsent(world, i);
+        sim_oracle_unsent(world, i);
+    }
+}
+
+static void leave_unsent(struct sim_world *world, unsigned i)
+{
+    bool keyed = world->workers[i].command.what == OR_DO_CREATE_KEYED;
+    struct or_event event = {.answer = OR_ANSWER_FAILED};
+    SOMETIMES(world, INTENT_UNSENT, keyed);
+    SOMETIMES(world, WRITE_UNSENT, !keyed);
+    drop_permit(world, i);
+    step(world, i, &event);
 }
 
 static void check(struct sim_world *world, unsigned i)
 {
-    const struct sim_worker *worker = &world->workers[i];
-    bool keyed = worker->command.what == OR_DO_CREATE_KEYED && worker->job == SIM_JOB_PUT;
-    if (keyed && sim_local_ms(world, worker) >= worker->command.deadline_ms) {
-        struct or_event event = {.answer = OR_ANSWER_FAILED};
-        sim_reach(world, SIM_PLACE_INTENT_UNSENT);
-        step(world, i, &event);
+    const struct or_command *command = &world->workers[i].command;
+    if (command->deadline_ms && sim_local_ms(world, &world->workers[i]) >= command->deadline_ms) {
+        leave_unsent(world, i);
     } else if (!pauses(world, i, SIM_EVENT_SEND)) {
         send(world, i);
     }
+}
+
+/* Before the check. An announced write does so only now and then, or few would be left to be late
+ * after it. */
+static bool pauses_early(struct sim_world *world, unsigned i)
+{
+    struct sim_worker *worker = &world->workers[i];
+    bool keyed = worker->command.what == OR_DO_CREATE_KEYED;
+    bool may = keyed || (worker->command.deadline_ms && sim_one_in(&worker->rng, 4));
+    return may && pauses(world, i, SIM_EVENT_CHECK);
+}
+
+/* The command is on its way, if nothing comes between. */
+static void go(struct sim_world *world, unsigned i)
+{
+    struct sim_worker *worker = &world->workers[i];
+    if (crashes(world, i)) {
+        world->crashes++;
+        if (world->size & 1U) {
+            send(world, i);
+        }
+        sim_process_crash(world, worker->process);
+    } else if (!pauses_early(world, i)) {
+        check(world, i);
+    }
+}
+
+/* An intent's create has a short deadline. If its permit were asked for only afterwards, a slow
+ * window would let one intent after the other grow too old for its create, and each new one would
+ * refuse whatever others have found out and want to swap. */
+static bool needs_permit(const struct or_command *command)
+{
+    return !sim_network_to_ledger(command->what) ||
+           (command->what == OR_DO_SWAP && command->swap->becomes.state == OR_KEY_INTENT);
 }
 
 static void perform(struct sim_world *world, unsigned i)
@@ -277,23 +330,38 @@ static void perform(struct sim_world *world, unsigned i)
     struct sim_worker *worker = &world->workers[i];
     const struct or_command *command = &worker->command;
     if (command->what == OR_DO_SETTLE) {
+        drop_permit(world, i);
         settle(world, i);
     } else if (command->what == OR_DO_WAIT) {
+        drop_permit(world, i);
         worker->epoch++;
         sim_worker_plan(world, i, SIM_EVENT_WAKE, local_delay(worker, command->wait_ms));
-    } else if (crashes(world, i)) {
-        world->crashes++;
-        if (world->size & 1U) {
-            send(world, i);
-        }
-        sim_process_crash(world, worker->process);
-    } else if (command->what != OR_DO_CREATE_KEYED || !pauses(world, i, SIM_EVENT_CHECK)) {
-        check(world, i);
+    } else if (world->governed && !worker->permit && needs_permit(command)) {
+        sim_worker_ask(world, i);
+    } else {
+        go(world, i);
     }
 }
 
 /* ---- events -------------------------------------------------------------------------------------
  */
+
+void sim_worker_ask(struct sim_world *world, unsigned i)
+{
+    struct sim_worker *worker = &world->workers[i];
+    uint64_t delay = 0;
+    enum sim_permission permission = sim_governor_ask(world, i, &delay);
+    if (permission == SIM_PERMITTED) {
+        sim_oracle_granted(world, i);
+        go(world, i);
+        return;
+    }
+    sim_oracle_held(world, i, permission);
+    sim_say(world, SIM_LANE_WORKER, i, "waits for the %s",
+            permission == SIM_HELD_BY_BREAKER ? "breaker" : "rate window");
+    worker->epoch++;
+    sim_worker_plan(world, i, SIM_EVENT_ASK, delay);
+}
 
 void sim_worker_check(struct sim_world *world, unsigned i)
 {
@@ -312,7 +380,7 @@ void sim_worker_wake(struct sim_world *world, unsigned i)
     step(world, i, &event);
 }
 
-void sim_worker_answer(struct sim_world *world, unsigned i, struct or_event *event)
+static void take_answer(struct sim_world *world, unsigned i, struct or_event *event)
 {
     struct sim_worker *worker = &world->workers[i];
     worker->waits = false;
@@ -327,6 +395,15 @@ void sim_worker_answer(struct sim_world *world, unsigned i, struct or_event *eve
     step(world, i, event);
 }
 
+void sim_worker_answer(struct sim_world *world, unsigned i, struct or_event *event)
+{
+    if (world->workers[i].calls) {
+        sim_governor_tell(world, i, event);
+        sim_oracle_told(world, i, event);
+    }
+    take_answer(world, i, event);
+}
+
 /* No answer: of what only looks that is a failure, of everything else a doubt. */
 void sim_worker_deadline(struct sim_world *world, unsigned i)
 {
@@ -336,5 +413,9 @@ void sim_worker_deadline(struct sim_world *world, unsigned i)
     struct or_event event;
     memset(&event, 0, sizeof event);
     event.answer = looks ? OR_ANSWER_FAILED : OR_ANSWER_UNCERTAIN;
-    sim_worker_answer(world, i, &event);
+    if (worker->calls) {
+        sim_governor_silence(world, i);
+        sim_oracle_told(world, i, NULL);
+    }
+    take_answer(world, i, &event);
 }

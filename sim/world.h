@@ -13,8 +13,10 @@
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
+#include "core/breaker.h"
 #include "core/heal.h"
 #include "core/sweep.h"
+#include "core/window.h"
 #include "sim/places.h"
 #include "sim/rng.h"
 #include "sim/sim.h"
@@ -22,19 +24,21 @@
 #define SIM_MS     1000U /* µs */
 #define SIM_SECOND (1000U * SIM_MS)
 
-#define SIM_JANITOR      SIM_WORKERS_MAX /* the index of the worker that sweeps and heals */
-#define SIM_ACTORS       (SIM_WORKERS_MAX + 1U)
-#define SIM_PROCESSES    (SIM_WORKERS_MAX + 1U) /* the janitor has its own */
-#define SIM_PER_WORKER   4U                     /* records */
-#define SIM_RECORDS_MAX  (SIM_WORKERS_MAX * SIM_PER_WORKER)
-#define SIM_PAGES_MAX    96U
-#define SIM_MESSAGES_MAX 96U
-#define SIM_QUEUE_MAX    512U
-#define SIM_MARKS_MAX    512U /* attempt records of the ledger */
-#define SIM_SPARES_MAX   8U   /* of a process */
-#define SIM_EVENTS_MAX   20000U
-#define SIM_CRASHES_MAX  5U /* per schedule */
-#define SIM_HANDS_MAX    3U /* per schedule and kind of what persons do */
+#define SIM_JANITOR       SIM_WORKERS_MAX /* the index of the worker that sweeps and heals */
+#define SIM_ACTORS        (SIM_WORKERS_MAX + 1U)
+#define SIM_PROCESSES     (SIM_WORKERS_MAX + 1U) /* the janitor has its own */
+#define SIM_PER_WORKER    4U                     /* records */
+#define SIM_RECORDS_MAX   (SIM_WORKERS_MAX * SIM_PER_WORKER)
+#define SIM_PAGES_MAX     96U
+#define SIM_MESSAGES_MAX  96U
+#define SIM_QUEUE_MAX     512U
+#define SIM_MARKS_MAX     512U /* attempt records of the ledger */
+#define SIM_SPARES_MAX    8U   /* of a process */
+#define SIM_EVENTS_MAX    20000U
+#define SIM_ENDLESS_AFTER (4U * 3600ULL * SIM_SECOND) /* the faults are over for so long */
+#define SIM_CRASHES_MAX   5U                          /* per schedule */
+#define SIM_HANDS_MAX     3U                          /* per schedule and kind of what persons do */
+#define SIM_GRANTS        64U                         /* of a process, that its oracle remembers */
 
 /* ---- values -------------------------------------------------------------------------------------
  *
@@ -211,6 +215,9 @@ struct sim_worker {
     int32_t drift;          /* of its clock, in 2^-20 */
     uint64_t ahead_us;      /* of its clock */
     uint64_t not_before_ms; /* local clock: Retry-After */
+    uint32_t permit;        /* of the process, to send once to the store; 0: none in hand */
+    bool calls;             /* what it waits for was sent under a permit */
+    uint64_t probe;         /* that permit is the breaker's probe of this number; 0: it is not */
     struct or_nonce claim;  /* the last INTENT's, and whether a complete look-up was behind it */
     bool claim_ok;
     struct sim_rng rng;
@@ -229,12 +236,27 @@ struct sim_process {
     uint8_t spares[SIM_SPARES_MAX]; /* pages */
 };
 
+/* How fast a process may be, and when it stops. */
+struct sim_governor {
+    uint64_t ahead_us; /* of the process's clock */
+    uint32_t granted;  /* permits, without those that were given back */
+    struct or_breaker breaker;
+    struct or_windows windows;
+};
+
+enum sim_permission {
+    SIM_PERMITTED,
+    SIM_HELD_BY_BREAKER,
+    SIM_HELD_BY_WINDOWS,
+};
+
 /* ---- events -------------------------------------------------------------------------------------
  */
 
 enum sim_event_kind {
     SIM_EVENT_START,    /* worker: takes its next record, or its current one once more */
     SIM_EVENT_WAKE,     /* worker: a WAIT is over */
+    SIM_EVENT_ASK,      /* worker: asks for its permit again */
     SIM_EVENT_SEND,     /* worker: a pause is over, its command is sent */
     SIM_EVENT_CHECK,    /* worker: a pause before the last check is over */
     SIM_EVENT_DEADLINE, /* worker: no answer came */
@@ -258,6 +280,29 @@ struct sim_key_facts {
     uint8_t first_held; /* what this generation's first version held; 0: adopted */
     uint8_t highest;    /* order value acknowledged for the page at hand */
     uint8_t n_created;
+};
+
+/* ---- and of a process ----------------------------------------------------------------------- */
+
+struct sim_grant {
+    uint64_t at_us;
+    uint8_t worker;
+    bool unsent; /* it was not used, nor given back */
+};
+
+struct sim_pace {
+    struct sim_grant grants[SIM_GRANTS]; /* a ring */
+    uint32_t n_grants;
+    uint8_t conflicts[OR_BREAKER_CALLS]; /* a ring: the results since the breaker was closed */
+    uint32_t n_calls;
+    uint16_t permits;       /* bits of workers that have one and have not sent */
+    uint16_t probers;       /* bits of workers whose call was granted past an open breaker */
+    uint64_t not_before_us; /* Retry-After */
+    bool open;
+    uint8_t probe;           /* the worker whose probe is out, + 1 */
+    uint64_t until_ms;       /* open: nothing before */
+    uint64_t probe_until_ms; /* the probe is lost then */
+    uint64_t cool_ms;        /* how long it opens the next time */
 };
 
 enum sim_phase {
@@ -293,11 +338,18 @@ struct sim_world {
     struct sim_rng rng; /* of the swarm and of persons */
     struct or_attempt_options options;
     struct or_retry_limits limits, patient; /* workers', the final phase's */
+    bool governed;                          /* permits are asked for */
+    bool probe_first;
+    unsigned n_windows;
+    struct or_window windows[OR_WINDOWS_MAX];
+    struct or_breaker_limits breaker;
     unsigned n_workers, n_keys, n_processes, n_records, n_pages;
     unsigned n_free;
 
     struct sim_key_facts facts[SIM_KEYS_MAX + 1];
     struct sim_process processes[SIM_PROCESSES];
+    struct sim_pace paces[SIM_PROCESSES];
+    struct sim_governor governors[SIM_PROCESSES];
     struct sim_record records[SIM_RECORDS_MAX];
     struct sim_worker workers[SIM_ACTORS];
     struct sim_ledger ledger;

@@ -287,6 +287,7 @@ static void set_up(enum sim_protocol protocol)
     config.faults = 0;
     sim_world_init(&world, &config, &result, NULL, NULL);
     sim_swarm_draw(&world);
+    world.governed = false;
     world.options.policy = ONEROW_POLICY_UPDATE;
     world.options.deletion = OR_DELETION_TOMBSTONE;
     world.ledger.through_bytes = true;
@@ -650,7 +651,253 @@ static void newest_is_not_the_newest(void)
     sim_oracle_end(&world);
 }
 
+/* ---- rate windows and the breaker
+ *
+ * Two in any second; more conflicts than half of at least two calls open it for a second, then for
+ * two. Workers 0 and 1 are of one process, whose clock is a little ahead of a millisecond. */
+
+#define MS (uint64_t) SIM_MS
+
+static void govern(void)
+{
+    world.governed = true;
+    world.n_windows = 1;
+    world.windows[0] = (struct or_window){.count = 2, .span_ms = 1000};
+    world.breaker = (struct or_breaker_limits){
+        .percent = 50, .least = 2, .cool_ms = 1000, .cool_max_ms = 2000, .probe_ms = 500};
+    world.probe_first = false;
+    world.workers[0].process = world.workers[1].process = 0;
+    sends(OR_DO_PROBE);
+    world.governors[0].ahead_us = 7;
+    sim_process_begin(&world, 0);
+}
+
+static void granted(unsigned worker, uint64_t at_us)
+{
+    world.now = at_us;
+    sim_oracle_granted(&world, worker);
+}
+
+static void granted_and_sent(unsigned worker, uint64_t at_us)
+{
+    granted(worker, at_us);
+    sim_oracle_permit_used(&world, worker);
+}
+
+static void told_at(unsigned worker, uint64_t at_us, enum or_answer answer)
+{
+    struct or_event event = {.answer = answer};
+    world.now = at_us;
+    sim_oracle_told(&world, worker, &event);
+}
+
+static void not_yet_blamed(void)
+{
+    assert_int_equal(result.violation, SIM_VIOLATION_NONE);
+}
+
+static void three_in_a_second(void)
+{
+    govern();
+    granted_and_sent(0, 0);
+    granted_and_sent(1, 400 * MS);
+    granted_and_sent(0, 1000 * MS + 1); /* the first one is out by a microsecond */
+    not_yet_blamed();
+    granted(1, 1400 * MS);
+}
+
+static void three_in_a_second_though_one_was_withdrawn(void)
+{
+    govern();
+    granted_and_sent(0, 0);
+    granted(1, 1 * MS);
+    sim_oracle_unsent(&world, 1);
+    granted_and_sent(1, 2 * MS);
+    not_yet_blamed();
+    granted(0, 3 * MS);
+}
+
+static void held_up_by_an_empty_window(void)
+{
+    govern();
+    granted_and_sent(0, 0);
+    granted_and_sent(0, 0);
+    world.now = 1000 * MS;
+    sim_oracle_held(&world, 1, SIM_HELD_BY_WINDOWS);
+    not_yet_blamed();
+    world.now = 1001 * MS + 1;
+    sim_oracle_held(&world, 1, SIM_HELD_BY_WINDOWS);
+}
+
+static void held_up_by_what_was_given_back(void)
+{
+    govern();
+    granted_and_sent(0, 0);
+    granted(1, 1 * MS);
+    sim_oracle_unsent(&world, 1);
+    sim_oracle_held(&world, 1, SIM_HELD_BY_WINDOWS);
+}
+
+static void granted_inside_the_processs_retry_after(void)
+{
+    struct or_event limited = {.answer = OR_ANSWER_RATE, .retry_after_ms = 300};
+    govern();
+    granted_and_sent(0, 0);
+    sim_oracle_told(&world, 0, &limited);
+    limited.retry_after_ms = 100; /* it narrows no more */
+    granted_and_sent(0, 300 * MS);
+    not_yet_blamed();
+    sim_oracle_told(&world, 0, &limited);
+    world.now = 399 * MS;
+    sim_oracle_held(&world, 1, SIM_HELD_BY_WINDOWS);
+    not_yet_blamed();
+    sim_process_begin(&world, 0); /* a process that died knows nothing of it */
+    granted_and_sent(1, 399 * MS);
+    sim_oracle_told(&world, 1, &limited);
+    not_yet_blamed();
+    granted(0, 499 * MS - 1);
+}
+
+static void sent_without_a_permit(void)
+{
+    govern();
+    granted(0, 0);
+    sim_oracle_send(&world, 0);
+    not_yet_blamed();
+    sim_oracle_send(&world, 0);
+}
+
+static void a_permit_beside_a_permit(void)
+{
+    govern();
+    granted(0, 0);
+    granted(0, 1);
+}
+
+static void sent_on_what_was_given_back(void)
+{
+    govern();
+    granted(0, 0);
+    sim_oracle_unsent(&world, 0);
+    sim_oracle_send(&world, 0);
+}
+
+/* Two calls, both met by a conflict: it is open from 10 ms to 1010 ms. */
+static void open_up(void)
+{
+    govern();
+    world.n_windows = 0;
+    granted_and_sent(0, 0);
+    granted_and_sent(1, 0);
+    told_at(0, 5 * MS, OR_ANSWER_CONFLICT);
+    sim_oracle_granted(&world, 0); /* one call is not enough */
+    sim_oracle_permit_used(&world, 0);
+    not_yet_blamed();
+    told_at(1, 10 * MS, OR_ANSWER_CONFLICT);
+    world.now = 1009 * MS;
+    sim_oracle_held(&world, 1, SIM_HELD_BY_BREAKER);
+    not_yet_blamed();
+}
+
+static void granted_past_an_open_breaker(void)
+{
+    open_up();
+    granted(1, 1009 * MS);
+}
+
+static void held_up_by_a_breaker_that_has_cooled(void)
+{
+    open_up();
+    world.now = 1010 * MS;
+    sim_oracle_held(&world, 1, SIM_HELD_BY_BREAKER);
+}
+
+static void held_up_by_half_of_the_calls(void)
+{
+    govern();
+    granted_and_sent(0, 0);
+    granted_and_sent(1, 0);
+    told_at(0, 0, OR_ANSWER_CONFLICT);
+    told_at(1, 0, OR_ANSWER_UNCERTAIN);
+    sim_oracle_held(&world, 1, SIM_HELD_BY_BREAKER);
+}
+
+static void granted_beside_a_probe(void)
+{
+    open_up();
+    granted_and_sent(1, 1010 * MS);
+    not_yet_blamed();
+    granted(0, 1011 * MS);
+}
+
+static void granted_after_a_probe_that_failed(void)
+{
+    open_up();
+    granted_and_sent(1, 1010 * MS);
+    told_at(1, 1100 * MS, OR_ANSWER_CONFLICT);
+    world.now = 3099 * MS; /* twice as long */
+    sim_oracle_held(&world, 1, SIM_HELD_BY_BREAKER);
+    not_yet_blamed();
+    granted(1, 3099 * MS);
+}
+
+static void held_up_after_a_probe_that_worked(void)
+{
+    open_up();
+    granted(1, 1010 * MS);
+    sim_oracle_unsent(&world, 1); /* another one may go in its place */
+    granted_and_sent(0, 1011 * MS);
+    not_yet_blamed();
+    told_at(0, 1012 * MS, OR_ANSWER_OK);
+    sim_oracle_held(&world, 1, SIM_HELD_BY_BREAKER);
+}
+
+/* The first probe is lost at 1510 ms; the next one goes at 3510 ms, when the first one's answer
+ * comes, which is none to it. */
+static void a_lost_probe_speaks_for_the_next(void)
+{
+    open_up();
+    granted_and_sent(1, 1010 * MS);
+    world.now = 3509 * MS;
+    sim_oracle_held(&world, 0, SIM_HELD_BY_BREAKER);
+    granted_and_sent(0, 3510 * MS);
+    told_at(1, 3511 * MS, OR_ANSWER_OK);
+    not_yet_blamed();
+    granted(1, 3511 * MS);
+}
+
+static void a_probe_without_an_answer_closes_it(void)
+{
+    open_up();
+    granted_and_sent(1, 1010 * MS);
+    sim_oracle_told(&world, 1, NULL);
+    not_yet_blamed();
+    granted(1, 1011 * MS);
+}
+
 /* ---- limits */
+
+/* A lock that nobody holds any more. */
+static void a_run_without_an_end(void)
+{
+    world.n_planned = 0;
+    world.workers[0].process = 0;
+    world.workers[0].key = 1;
+    world.processes[0].locked[1] = true;
+    sim_worker_begin(&world, 0, SIM_JOB_NAIVE);
+    sim_run_events(&world);
+    assert_true(result.events > SIM_EVENTS_MAX);
+}
+
+static void a_run_that_takes_for_ever(void)
+{
+    world.n_planned = 0;
+    sim_plan(&world, world.calm_at + SIM_ENDLESS_AFTER, SIM_EVENT_CALM, 0, 0);
+    sim_run_events(&world);
+    assert_int_equal(result.violation, SIM_VIOLATION_NONE);
+    sim_plan(&world, 1, SIM_EVENT_CALM, 0, 0);
+    sim_run_events(&world);
+}
 
 static void the_healer_never_ends(void)
 {
@@ -765,6 +1012,24 @@ static struct control controls[] = {
     CONTROL(too_many_messages, GUARDED, BOUNDS),
     CONTROL(too_many_claims, GUARDED, BOUNDS),
     CONTROL(a_page_restored_under_tombstone, GUARDED, POLICY),
+    CONTROL(a_run_without_an_end, PROCESS_LOCK, ENDLESS),
+    CONTROL(a_run_that_takes_for_ever, GUARDED, ENDLESS),
+    CONTROL(three_in_a_second, GUARDED, WINDOW),
+    CONTROL(three_in_a_second_though_one_was_withdrawn, GUARDED, WINDOW),
+    CONTROL(held_up_by_an_empty_window, GUARDED, NEEDLESS),
+    CONTROL(held_up_by_what_was_given_back, GUARDED, NEEDLESS),
+    CONTROL(granted_inside_the_processs_retry_after, GUARDED, BLOCKED),
+    CONTROL(sent_without_a_permit, GUARDED, PERMIT),
+    CONTROL(a_permit_beside_a_permit, GUARDED, PERMIT),
+    CONTROL(sent_on_what_was_given_back, GUARDED, PERMIT),
+    CONTROL(granted_past_an_open_breaker, GUARDED, BREAKER),
+    CONTROL(held_up_by_a_breaker_that_has_cooled, GUARDED, NEEDLESS),
+    CONTROL(held_up_by_half_of_the_calls, GUARDED, NEEDLESS),
+    CONTROL(granted_beside_a_probe, GUARDED, BREAKER),
+    CONTROL(granted_after_a_probe_that_failed, GUARDED, BREAKER),
+    CONTROL(held_up_after_a_probe_that_worked, GUARDED, NEEDLESS),
+    CONTROL(a_lost_probe_speaks_for_the_next, GUARDED, BREAKER),
+    CONTROL(a_probe_without_an_answer_closes_it, GUARDED, BREAKER),
 };
 
 #define CONTROLS (sizeof controls / sizeof *controls)
