@@ -4,8 +4,8 @@
 
     sim/mutants.py [NAME…] [--schedules N] [--seed N] [--json FILE]
 
-A mutant is one exact replacement of text in the core. It is compiled alone and linked in front of
-the core's archive into a command of its own (build/mutants/NAME), which then simulates up to N
+A mutant is one exact replacement of text in the core, or in the driver where the rule is the
+driver's. It is compiled alone and linked in front of its archive into a command of its own (build/mutants/NAME), which then simulates up to N
 schedules (100,000). Found means: one of the violations that this mistake must lead to. The control
 is the core as it is, over the same schedules: it must be clean, or nothing would be shown.
 
@@ -44,6 +44,11 @@ KINDS = {
     "two holders at once": "two holders",
     "a limit on memory or messages was exceeded": "bounds",
     "a page was taken out of the trash against the policy of deletions": "policy",
+    "a process was granted more requests than a rate window allows": "window",
+    "a request was granted inside its process's Retry-After": "blocked",
+    "a request was granted past an open breaker, or beside its probe": "breaker",
+    "a request was sent without a permit, or two on one": "permit",
+    "a request was held up without a reason": "needless",
 }
 
 
@@ -62,6 +67,8 @@ class Mutant:
 PLACE, WRITE, ATTEMPT = "src/core/attempt_place.c", "src/core/attempt_write.c", "src/core/attempt.c"
 HEAL, SWEEP, PAGES = "src/core/heal.c", "src/core/sweep.c", "src/core/pages.c"
 BOUNDS, RETRY = "src/core/bounds.c", "src/core/retry.c"
+WINDOW, BREAKER = "src/core/window.c", "src/core/breaker.c"
+GOVERNOR, WORKER = "sim/governor.c", "sim/worker.c"
 
 MUTANTS = [
     # ---- looking and creating
@@ -132,8 +139,9 @@ MUTANTS = [
            "a helper writes its own payload in the name of the pending one",
            ("values", "false outcome", "other id")),
     Mutant("help-unmarked", WRITE,
-           "    if (!own || !attempt->traced || !in_time) {\n",
-           "    if (own && (!attempt->traced || !in_time)) {\n",
+           "    if (!own || !attempt->traced || event->now_ms >= until_ms) {\n",
+           "    until_ms = own ? until_ms : UINT64_MAX;\n"
+           "    if (own && (!attempt->traced || event->now_ms >= until_ms)) {\n",
            "a helper's write leaves no trace, so nobody waits for it", ("values",)),
     Mutant("helper-says-created", ATTEMPT,
            "    if (attempt->claimed && attempt->taken_version) {\n"
@@ -158,19 +166,22 @@ MUTANTS = [
     Mutant("wait-without-request", BOUNDS,
            "    return or_u64_add(bounds->pause, bounds->request);\n",
            "    return bounds->pause;\n",
-           "the wait leaves the request's own time out", ("values", "false outcome")),
+           "the wait leaves the request's own time out", ("values", "false outcome", "endless")),
     Mutant("wait-without-pause", BOUNDS,
            "    return or_u64_add(bounds->pause, bounds->request);\n",
            "    return bounds->request;\n",
-           "the wait leaves the writer's pause out", ("values", "false outcome")),
+           "the wait leaves the writer's pause out", ("values", "false outcome", "endless")),
     Mutant("wait-without-life", BOUNDS,
            "    return or_u64_add(or_bounds_sent(bounds), bounds->life);\n",
            "    return or_bounds_sent(bounds);\n",
            "the wait leaves out how long a request lives on", ("values", "false outcome")),
     Mutant("pause-unchecked", WRITE,
-           "event->now_ms - attempt->stamped_ms <= attempt->options.bounds.pause / 2;",
-           "event->now_ms >= attempt->stamped_ms;",
-           "a write is sent however long ago it was announced", ("values", "false outcome")),
+           "or_u64_add(attempt->stamped_ms, attempt->options.bounds.pause / 2);",
+           "UINT64_MAX;",
+           "a write is sent however long ago it was announced", ("values", "false outcome", "endless")),
+    Mutant("write-without-deadline", WRITE,
+           "    command->deadline_ms = until_ms;\n", "",
+           "a write is sent however long its permit took", ("values", "false outcome", "endless")),
     Mutant("mark-not-doubtful", WRITE,
            "    swap->becomes.doubtful = true;\n    swap->stamp = true;\n",
            "    swap->stamp = true;\n",
@@ -261,7 +272,13 @@ MUTANTS = [
     Mutant("tombstone-same-generation", WRITE,
            "    swap->becomes.generation++; /* should", "    /* should",
            "what was pending when the page was deleted counts as written", ("false outcome",),
-           narrowed=("--keys", "1", "--faults", "trash,untrash,pause,ledger-lost-reply")),
+           narrowed=("--keys", "1", "--workers", "6",
+                     "--faults", "trash,untrash,pause,ledger-lost-reply")),
+    Mutant("trashed-written-again", ATTEMPT,
+           "attempt->trashed.data && or_span_equal(attempt->trashed, attempt->key.page)",
+           "attempt->trashed.len > SIZE_MAX / 2",
+           "who was too late to give up a trashed page marks its next write, which makes others late",
+           ("endless",), narrowed=("--keys", "1", "--workers", "8", "--faults", "trash")),
     # ---- adopting
     Mutant("condemned-counts", PAGES,
            "        if (records[i].state == OR_PAGE_CONDEMNED) {\n            continue;\n",
@@ -361,6 +378,93 @@ MUTANTS = [
            "    attempt->create_sent = true;\n", "    attempt->create_sent = false;\n",
            "a create without an answer is sent again under the same intent",
            ("two pages", "two holders", "blind create"), "direct"),
+    # ---- rate windows
+    Mutant("window-restarts", WINDOW,
+           "or_u64_add(grant(windows, window->count), window->span_ms + 1);",
+           "(grant(windows, window->count) / window->span_ms + 1) * window->span_ms;",
+           "a counter that begins anew every SPAN", ("window",)),
+    Mutant("window-first-only", WINDOW,
+           "i < windows->n; i++) {\n        const struct or_window *window = &windows->windows[i];\n",
+           "i < windows->n && i < 1; i++) {\n"
+           "        const struct or_window *window = &windows->windows[i];\n",
+           "of several windows only the first one is looked at", ("window",)),
+    Mutant("window-one-more", WINDOW,
+           "windows->held >= window->count", "windows->held > window->count",
+           "the first COUNT + 1 requests pass", ("window",)),
+    Mutant("window-cut-times", WINDOW,
+           "window->span_ms + 1);", "window->span_ms);",
+           "times that were cut to milliseconds are taken for exact ones", ("window",)),
+    Mutant("window-after-the-last", WINDOW,
+           "or_u64_add(grant(windows, window->count),", "or_u64_add(grant(windows, 1),",
+           "a full window is waited for from its last request on", ("needless",)),
+    Mutant("window-nothing-back", WINDOW,
+           "    if (windows->held) {\n", "    if (windows->held > OR_WINDOW_LOG) {\n",
+           "a permit that is given back is lost", ("needless",)),
+    Mutant("window-anything-back", GOVERNOR,
+           "    if (worker->permit == governor->granted) {\n", "    if (worker->permit) {\n",
+           "a permit is given back although another one was granted after it", ("window",)),
+    Mutant("retry-after-for-one", GOVERNOR,
+           "        or_windows_block(&governor->windows, now_ms + event->retry_after_ms + 1);\n", "",
+           "Retry-After holds up only the worker that was told", ("blocked",)),
+    Mutant("retry-after-cut-short", GOVERNOR,
+           "now_ms + event->retry_after_ms + 1);", "now_ms + event->retry_after_ms * 9 / 10);",
+           "the process waits for less than Retry-After", ("blocked",)),
+    Mutant("retry-after-widened", WINDOW,
+           "    if (until_ms > windows->blocked_until_ms) {\n", "    if (until_ms > 0) {\n",
+           "a later Retry-After takes the place of a longer one", ("blocked",)),
+    # ---- the breaker
+    Mutant("breaker-at-the-share", BREAKER,
+           "100 * breaker->sum > breaker->limits.percent", "100 * breaker->sum >= breaker->limits.percent",
+           "it opens at the share, not above it", ("needless", "breaker")),
+    Mutant("breaker-at-once", BREAKER,
+           "    if (breaker->held >= breaker->limits.least &&\n        ", "    if (",
+           "it opens before there are enough calls to speak of a share", ("needless",)),
+    Mutant("breaker-all-at-once", BREAKER,
+           "        breaker->state = OR_BREAKER_PROBING;\n", "        breaker->state = OR_BREAKER_CLOSED;\n",
+           "after the cool time all go at once, and none goes ahead", ("breaker",)),
+    Mutant("breaker-uncooled", BREAKER,
+           "    if (breaker->state == OR_BREAKER_OPEN && now_ms >= breaker->until_ms) {\n",
+           "    if (breaker->state == OR_BREAKER_OPEN) {\n",
+           "a probe goes before the cool time is over", ("breaker",)),
+    Mutant("breaker-never-longer", BREAKER,
+           "or_u64_add(breaker->cool_ms, breaker->cool_ms);", "breaker->cool_ms;",
+           "after a probe that failed it is open for no longer than before", ("breaker",)),
+    Mutant("breaker-ever-longer", BREAKER,
+           "twice < breaker->limits.cool_max_ms ? twice : breaker->limits.cool_max_ms;", "twice;",
+           "the cool time grows beyond its limit", ("needless",)),
+    Mutant("breaker-waits-for-ever", BREAKER,
+           "    if (breaker->probe_out && now_ms >= breaker->until_ms) {\n",
+           "    if (breaker->probe_out && breaker->until_ms == UINT64_MAX) {\n",
+           "a probe that is lost holds everybody up", ("needless", "endless", "breaker")),
+    Mutant("breaker-any-probe", BREAKER,
+           "breaker->probe_out && breaker->probe == probe;", "breaker->probe_out && probe;",
+           "the answer to a lost probe speaks for the next one", ("breaker", "needless")),
+    Mutant("breaker-any-result", BREAKER,
+           "    if (result == OR_BREAKER_CONFLICT) {\n        open_it(breaker, now_ms);\n        return;\n    }\n", "",
+           "a probe that met a conflict closes it", ("breaker",)),
+    Mutant("breaker-forgets-nothing", BREAKER,
+           "    breaker->cool_ms = breaker->limits.cool_ms;\n    forget_calls(breaker);\n",
+           "    breaker->cool_ms = breaker->limits.cool_ms;\n",
+           "conflicts from before it opened count after a probe closed it", ("needless",)),
+    Mutant("breaker-untold", GOVERNOR,
+           "bool conflict = event->answer == OR_ANSWER_CONFLICT;",
+           "bool conflict = event->answer == OR_ANSWER_UNCERTAIN;",
+           "conflicts are not counted", ("breaker", "needless")),
+    Mutant("breaker-unasked", GOVERNOR,
+           "or_breaker_ask(&governor->breaker, now_ms, &until_ms);", "OR_BREAKER_GO;",
+           "nobody asks the breaker", ("breaker",)),
+    Mutant("breaker-probe-kept", GOVERNOR,
+           "        or_breaker_give_back(&governor->breaker, worker->probe, now_ms);\n", "        (void)now_ms;\n        (void)governor;\n",
+           "a probe that is not sent holds everybody up until it is lost", ("needless",)),
+    # ---- permits
+    Mutant("permit-not-for-looks", WORKER,
+           "    return !sim_network_to_ledger(command->what) ||\n",
+           "    return (!sim_network_to_ledger(command->what) && command->what != OR_DO_PROBE) ||\n",
+           "queries are sent without a permit", ("permit",)),
+    Mutant("permit-for-two", GOVERNOR,
+           "    worker->calls = worker->permit != 0;\n    worker->permit = 0;\n",
+           "    worker->calls = worker->permit != 0;\n",
+           "a permit is used again", ("permit",)),
 ]
 
 
