@@ -4,10 +4,11 @@
 
     sim/mutants.py [NAME…] [--schedules N] [--seed N] [--json FILE]
 
-A mutant is one exact replacement of text in the core, or in the driver where the rule is the
-driver's. It is compiled alone and linked in front of its archive into a command of its own (build/mutants/NAME), which then simulates up to N
-schedules (100,000). Found means: one of the violations that this mistake must lead to. The control
-is the core as it is, over the same schedules: it must be clean, or nothing would be shown.
+A mutant is one exact replacement of text in the core, or in the simulator's driver where a rule is
+the driver's. It is compiled alone and linked in front of its archive into a command of its own
+(build/mutants/NAME), which then simulates up to N schedules (100,000). Found means: one of the
+violations that this mistake must lead to. The control is the core as it is, over the same schedules:
+it must be clean, or nothing would be shown.
 
 Prints a line for each mutant and the score. Exit code 1 when a mutant is not found, its text is no
 longer there once, or the control is not clean.
@@ -189,7 +190,7 @@ MUTANTS = [
     Mutant("mark-without-stamp", WRITE,
            "    swap->becomes.doubtful = true;\n    swap->stamp = true;\n",
            "    swap->becomes.doubtful = true;\n",
-           "a second write counts as sent when the first one was", ("values", "false outcome")),
+           "a second write counts as sent when the first one was", ("values", "false outcome", "endless")),
     Mutant("refused-version-certain", WRITE,
            "    swap->refused = swap->becomes.nonce;\n    swap->becomes.doubtful = true;\n",
            "    swap->refused = swap->becomes.nonce;\n    swap->becomes.doubtful = false;\n",
@@ -421,7 +422,7 @@ MUTANTS = [
            "it opens before there are enough calls to speak of a share", ("needless",)),
     Mutant("breaker-all-at-once", BREAKER,
            "        breaker->state = OR_BREAKER_PROBING;\n", "        breaker->state = OR_BREAKER_CLOSED;\n",
-           "after the cool time all go at once, and none goes ahead", ("breaker",)),
+           "after the cool time all go at once, and none goes ahead", ("breaker", "needless")),
     Mutant("breaker-uncooled", BREAKER,
            "    if (breaker->state == OR_BREAKER_OPEN && now_ms >= breaker->until_ms) {\n",
            "    if (breaker->state == OR_BREAKER_OPEN) {\n",
@@ -440,7 +441,9 @@ MUTANTS = [
            "breaker->probe_out && breaker->probe == probe;", "breaker->probe_out && probe;",
            "the answer to a lost probe speaks for the next one", ("breaker", "needless")),
     Mutant("breaker-any-result", BREAKER,
-           "    if (result == OR_BREAKER_CONFLICT) {\n        open_it(breaker, now_ms);\n        return;\n    }\n", "",
+           "    if (result == OR_BREAKER_CONFLICT) {\n        open_it(breaker, now_ms);\n"
+           "        return;\n    }\n",
+           "",
            "a probe that met a conflict closes it", ("breaker",)),
     Mutant("breaker-forgets-nothing", BREAKER,
            "    breaker->cool_ms = breaker->limits.cool_ms;\n    forget_calls(breaker);\n",
@@ -454,7 +457,8 @@ MUTANTS = [
            "or_breaker_ask(&governor->breaker, now_ms, &until_ms);", "OR_BREAKER_GO;",
            "nobody asks the breaker", ("breaker",)),
     Mutant("breaker-probe-kept", GOVERNOR,
-           "        or_breaker_give_back(&governor->breaker, worker->probe, now_ms);\n", "        (void)now_ms;\n        (void)governor;\n",
+           "        or_breaker_give_back(&governor->breaker, worker->probe, now_ms);\n",
+           "        (void)now_ms;\n        (void)governor;\n",
            "a probe that is not sent holds everybody up until it is lost", ("needless",)),
     # ---- permits
     Mutant("permit-not-for-looks", WORKER,
