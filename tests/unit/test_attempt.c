@@ -423,13 +423,13 @@ static void bind_lost_before_it_happened(void **state)
     probes(&s, 0);
     creates(&s, 0);
     expect(&s, OR_DO_SWAP);
-    struct or_nonce first = s.command.swap->taken;
+    struct or_nonce first = s.attempt.swap.taken;
     step(&s, OR_ANSWER_UNCERTAIN);
     waits(&s);
     reads(&s);
     probes(&s, 0);
     expect(&s, OR_DO_SWAP); /* the same blank under the same nonce: it can happen only once */
-    assert_true(or_nonce_equal(first, s.command.swap->taken));
+    assert_true(or_nonce_equal(first, s.attempt.swap.taken));
     swaps(&s, OR_KEY_BOUND);
     publishes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
@@ -1424,12 +1424,12 @@ static void opening_is_lost_before_it_happened(void **state)
     start(&s);
     reads(&s);
     expect(&s, OR_DO_SWAP);
-    struct or_nonce first = s.command.swap->taken;
+    struct or_nonce first = s.attempt.swap.taken;
     step(&s, OR_ANSWER_UNCERTAIN);
     waits(&s);
     reads(&s);
     expect(&s, OR_DO_SWAP);
-    assert_true(or_nonce_equal(first, s.command.swap->taken));
+    assert_true(or_nonce_equal(first, s.attempt.swap.taken));
     swaps(&s, OR_KEY_WRITING);
     writes(&s, OR_ANSWER_OK);
     swaps(&s, OR_KEY_DONE);
@@ -1614,90 +1614,91 @@ static void every_reason_has_a_text(void **state)
     }
 }
 
+static const struct CMUnitTest TESTS[] = {
+    cmocka_unit_test(created),
+    cmocka_unit_test(a_spare_blank_is_used),
+    cmocka_unit_test(a_failed_look_up_creates_nothing),
+    cmocka_unit_test(the_whole_retry_after),
+    cmocka_unit_test(a_blank_whose_answer_was_lost),
+    cmocka_unit_test(a_blank_is_refused),
+    cmocka_unit_test(nothing_is_created_by_a_suspect_ledger),
+    cmocka_unit_test(a_given_up_page_may_still_be_written),
+    cmocka_unit_test(bind_reply_lost),
+    cmocka_unit_test(bind_reply_lost_and_late),
+    cmocka_unit_test(bind_reply_lost_and_a_helper_publishes),
+    cmocka_unit_test(bind_lost_before_it_happened),
+    cmocka_unit_test(bind_lost_and_somebody_else_binds),
+    cmocka_unit_test(a_condemned_blank_is_not_bound),
+    cmocka_unit_test(a_second_write_leaves_a_trace),
+    cmocka_unit_test(a_helper_was_faster_to_trace),
+    cmocka_unit_test(not_found_proves_nothing),
+    cmocka_unit_test(the_own_payload_is_refused),
+    cmocka_unit_test(giving_up_in_doubt),
+    cmocka_unit_test(helps_with_their_payload),
+    cmocka_unit_test(helps_without_a_record),
+    cmocka_unit_test(their_refused_payload_is_set_aside),
+    cmocka_unit_test(their_refused_version_is_dropped),
+    cmocka_unit_test(an_owner_learns_that_it_was_refused),
+    cmocka_unit_test(nobody_can_help_a_refused_payload_without_one),
+    cmocka_unit_test(unchanged_costs_a_read),
+    cmocka_unit_test(kept),
+    cmocka_unit_test(older),
+    cmocka_unit_test(newer),
+    cmocka_unit_test(the_own_update_is_refused),
+    cmocka_unit_test(the_ledger_is_away),
+    cmocka_unit_test(time_runs_out),
+    cmocka_unit_test(trashed_before_it_was_published),
+    cmocka_unit_test(tombstone),
+    cmocka_unit_test(recreate),
+    cmocka_unit_test(restore),
+    cmocka_unit_test(restoring_fails),
+    cmocka_unit_test(too_late_to_give_it_up),
+    cmocka_unit_test(a_write_that_came_too_late_to_be_sent),
+    cmocka_unit_test(somebody_restored_it),
+    cmocka_unit_test(looking_fails),
+    cmocka_unit_test(a_tombstone_stays),
+    cmocka_unit_test(a_tombstones_page_comes_back),
+    cmocka_unit_test(another_page_under_a_tombstone),
+    cmocka_unit_test(an_earlier_page_comes_back_in_doubt),
+    cmocka_unit_test(a_new_page_under_a_tombstone_is_certain),
+    cmocka_unit_test(adopted),
+    cmocka_unit_test(weighed_before_it_is_adopted),
+    cmocka_unit_test(gone_while_it_is_weighed),
+    cmocka_unit_test(twins_are_told),
+    cmocka_unit_test(condemned_pages_do_not_count),
+    cmocka_unit_test(a_page_of_another_key),
+    cmocka_unit_test(too_many_pages),
+    cmocka_unit_test(adopting_is_refused),
+    cmocka_unit_test(the_key_moved_while_pages_were_looked_at),
+    cmocka_unit_test(verified),
+    cmocka_unit_test(found_different),
+    cmocka_unit_test(found_renamed),
+    cmocka_unit_test(found_in_the_trash),
+    cmocka_unit_test(direct_created),
+    cmocka_unit_test(direct_lost_answer),
+    cmocka_unit_test(direct_lost_request),
+    cmocka_unit_test(direct_somebody_elses_intent),
+    cmocka_unit_test(direct_refused),
+    cmocka_unit_test(direct_over_the_limit),
+    cmocka_unit_test(direct_taken_over),
+    cmocka_unit_test(direct_done_reply_lost),
+    cmocka_unit_test(direct_done_lost_before_it_happened),
+    cmocka_unit_test(direct_gives_up_in_doubt),
+    cmocka_unit_test(nothing_to_help_with),
+    cmocka_unit_test(opening_is_lost_before_it_happened),
+    cmocka_unit_test(a_trace_that_somebody_followed),
+    cmocka_unit_test(looks_that_are_over_the_limit),
+    cmocka_unit_test(a_look_at_a_trashed_page_is_over_the_limit),
+    cmocka_unit_test(the_page_is_newer_than_the_ledger_knows),
+    cmocka_unit_test(the_page_is_newer_after_the_wait),
+    cmocka_unit_test(one_look_is_enough_when_everything_has_arrived),
+    cmocka_unit_test(written_on_a_page_that_was_given_up),
+    cmocka_unit_test(restored_without_its_key),
+    cmocka_unit_test(who_saw_it_before_does_not_unbind_it),
+    cmocka_unit_test(every_reason_has_a_text),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(created),
-        cmocka_unit_test(a_spare_blank_is_used),
-        cmocka_unit_test(a_failed_look_up_creates_nothing),
-        cmocka_unit_test(the_whole_retry_after),
-        cmocka_unit_test(a_blank_whose_answer_was_lost),
-        cmocka_unit_test(a_blank_is_refused),
-        cmocka_unit_test(nothing_is_created_by_a_suspect_ledger),
-        cmocka_unit_test(a_given_up_page_may_still_be_written),
-        cmocka_unit_test(bind_reply_lost),
-        cmocka_unit_test(bind_reply_lost_and_late),
-        cmocka_unit_test(bind_reply_lost_and_a_helper_publishes),
-        cmocka_unit_test(bind_lost_before_it_happened),
-        cmocka_unit_test(bind_lost_and_somebody_else_binds),
-        cmocka_unit_test(a_condemned_blank_is_not_bound),
-        cmocka_unit_test(a_second_write_leaves_a_trace),
-        cmocka_unit_test(a_helper_was_faster_to_trace),
-        cmocka_unit_test(not_found_proves_nothing),
-        cmocka_unit_test(the_own_payload_is_refused),
-        cmocka_unit_test(giving_up_in_doubt),
-        cmocka_unit_test(helps_with_their_payload),
-        cmocka_unit_test(helps_without_a_record),
-        cmocka_unit_test(their_refused_payload_is_set_aside),
-        cmocka_unit_test(their_refused_version_is_dropped),
-        cmocka_unit_test(an_owner_learns_that_it_was_refused),
-        cmocka_unit_test(nobody_can_help_a_refused_payload_without_one),
-        cmocka_unit_test(unchanged_costs_a_read),
-        cmocka_unit_test(kept),
-        cmocka_unit_test(older),
-        cmocka_unit_test(newer),
-        cmocka_unit_test(the_own_update_is_refused),
-        cmocka_unit_test(the_ledger_is_away),
-        cmocka_unit_test(time_runs_out),
-        cmocka_unit_test(trashed_before_it_was_published),
-        cmocka_unit_test(tombstone),
-        cmocka_unit_test(recreate),
-        cmocka_unit_test(restore),
-        cmocka_unit_test(restoring_fails),
-        cmocka_unit_test(too_late_to_give_it_up),
-        cmocka_unit_test(a_write_that_came_too_late_to_be_sent),
-        cmocka_unit_test(somebody_restored_it),
-        cmocka_unit_test(looking_fails),
-        cmocka_unit_test(a_tombstone_stays),
-        cmocka_unit_test(a_tombstones_page_comes_back),
-        cmocka_unit_test(another_page_under_a_tombstone),
-        cmocka_unit_test(an_earlier_page_comes_back_in_doubt),
-        cmocka_unit_test(a_new_page_under_a_tombstone_is_certain),
-        cmocka_unit_test(adopted),
-        cmocka_unit_test(weighed_before_it_is_adopted),
-        cmocka_unit_test(gone_while_it_is_weighed),
-        cmocka_unit_test(twins_are_told),
-        cmocka_unit_test(condemned_pages_do_not_count),
-        cmocka_unit_test(a_page_of_another_key),
-        cmocka_unit_test(too_many_pages),
-        cmocka_unit_test(adopting_is_refused),
-        cmocka_unit_test(the_key_moved_while_pages_were_looked_at),
-        cmocka_unit_test(verified),
-        cmocka_unit_test(found_different),
-        cmocka_unit_test(found_renamed),
-        cmocka_unit_test(found_in_the_trash),
-        cmocka_unit_test(direct_created),
-        cmocka_unit_test(direct_lost_answer),
-        cmocka_unit_test(direct_lost_request),
-        cmocka_unit_test(direct_somebody_elses_intent),
-        cmocka_unit_test(direct_refused),
-        cmocka_unit_test(direct_over_the_limit),
-        cmocka_unit_test(direct_taken_over),
-        cmocka_unit_test(direct_done_reply_lost),
-        cmocka_unit_test(direct_done_lost_before_it_happened),
-        cmocka_unit_test(direct_gives_up_in_doubt),
-        cmocka_unit_test(nothing_to_help_with),
-        cmocka_unit_test(opening_is_lost_before_it_happened),
-        cmocka_unit_test(a_trace_that_somebody_followed),
-        cmocka_unit_test(looks_that_are_over_the_limit),
-        cmocka_unit_test(a_look_at_a_trashed_page_is_over_the_limit),
-        cmocka_unit_test(the_page_is_newer_than_the_ledger_knows),
-        cmocka_unit_test(the_page_is_newer_after_the_wait),
-        cmocka_unit_test(one_look_is_enough_when_everything_has_arrived),
-        cmocka_unit_test(written_on_a_page_that_was_given_up),
-        cmocka_unit_test(restored_without_its_key),
-        cmocka_unit_test(who_saw_it_before_does_not_unbind_it),
-        cmocka_unit_test(every_reason_has_a_text),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(TESTS, NULL, NULL);
 }
