@@ -74,11 +74,10 @@ static const struct argp_option options[] = {
 
 static const char doc[] =
     "Runs the protocols' own code in a world where requests are lost, late or doubled, queries "
-    "lag, "
-    "workers pause and die, clocks run apart and people change pages; and looks after every event "
-    "whether what is promised still holds. A schedule is a function of its seed. Of the first one "
-    "that fails, a smaller one that fails in the same way is drawn as a time table, and the last "
-    "line is its replay token."
+    "lag, workers pause and die, clocks run apart and people change pages; half of the schedules "
+    "have rate windows and a breaker. Looks after every event whether what is promised still "
+    "holds. A schedule is a function of its seed. Of the first one that fails, a smaller one that "
+    "fails in the same way is drawn as a time table, and the last line is its replay token."
     "\vExit codes: 0 nothing failed; 1 something did; 64 usage. From 100,000 schedules on, with "
     "nothing narrowed, a place that must be reached and was not is a failure, too.\nFaults:\n"
 #define FAULT_LINE(name, text, what) "  " text ": " what "\n"
