@@ -11,6 +11,8 @@
  * - What COMMIT answers decides what is claimed, as in the SQLite store: OK is durable; BUSY, FULL
  *   and CONSTRAINT mean that nothing was kept; anything else may come back after a crash, and is
  *   UNKNOWN. So is a commit into a file that is no longer the one at its path.
+ * - Leases have a connection of their own, which does not wait for the disk:
+ *   coordinator_sqlite_lease.c.
  * - Every write transaction counts itself in the ledger's row. coordinator_sqlite_place.c compares
  *   that with what is remembered outside of the file. To enter a namespace is a write, too: it
  *   makes durable whatever a process that was killed had left in the log.
@@ -31,7 +33,7 @@
 
 #define SCHEME          "sqlite:"
 #define APPLICATION     0x6f6e726cU /* "onrl", in the file's header */
-#define VERSION         1           /* of the tables */
+#define VERSION         2           /* of the tables; 1 had no leases */
 #define JOURNAL_WAIT_MS 1000U
 #define BUSY_NAP_US     1000
 
@@ -71,7 +73,7 @@ static const char *const texts[OR_FILE_STATEMENTS] = {
                        "AND since > 0 AND since < ?3 ORDER BY name LIMIT ?4)",
 };
 
-static const char tables[] =
+static const char ledger_tables[] =
     "CREATE TABLE onerow_ledger_meta(one INTEGER PRIMARY KEY CHECK (one = 1), ledger_id TEXT NOT "
     "NULL, place TEXT NOT NULL, why TEXT, next_number INTEGER NOT NULL DEFAULT 1, epoch INTEGER "
     "NOT NULL DEFAULT 0, commits INTEGER NOT NULL DEFAULT 0) STRICT;"
@@ -81,6 +83,23 @@ static const char tables[] =
     "CREATE TABLE onerow_ledger(space INTEGER NOT NULL, kind INTEGER NOT NULL, name BLOB NOT NULL, "
     "revision INTEGER NOT NULL, state INTEGER NOT NULL, since INTEGER NOT NULL, body BLOB NOT "
     "NULL, PRIMARY KEY(space, kind, name)) STRICT, WITHOUT ROWID;";
+
+/* Where no boot is recorded, the next one that comes is taken: see coordinator_sqlite_lease.c. */
+static const char lease_tables[] =
+    "CREATE TABLE onerow_lease_meta(one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, "
+    "machine TEXT NOT NULL, place TEXT NOT NULL, base INTEGER NOT NULL, ceiling INTEGER NOT NULL) "
+    "STRICT;"
+    "INSERT INTO onerow_lease_meta VALUES (1, '', '', '', 0, 0);"
+    "CREATE TABLE onerow_lease(name BLOB PRIMARY KEY, token INTEGER NOT NULL, nonce BLOB, expires "
+    "INTEGER NOT NULL, since INTEGER NOT NULL, session INTEGER NOT NULL, inode INTEGER NOT NULL, "
+    "device INTEGER NOT NULL, who BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE onerow_lease_wait(name BLOB NOT NULL, place INTEGER NOT NULL, nonce BLOB NOT "
+    "NULL, until INTEGER NOT NULL, granted INTEGER NOT NULL, floor INTEGER NOT NULL, session "
+    "INTEGER NOT NULL, inode INTEGER NOT NULL, device INTEGER NOT NULL, wake BLOB NOT NULL, who "
+    "BLOB NOT NULL, PRIMARY KEY(name, place)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE onerow_lease_forced(number INTEGER PRIMARY KEY, name BLOB NOT NULL, who BLOB NOT "
+    "NULL, by BLOB NOT NULL, token INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE onerow_shared(name BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;";
 
 static uint64_t now_ms(void)
 {
@@ -129,26 +148,53 @@ static struct failure classify(int code, int os_error)
 enum onerow_status or_file_fail(struct or_file *file, int code, const char *doing,
                                 struct onerow_error *error)
 {
-    struct failure failure = classify(code, sqlite3_system_errno(file->db));
+    return or_file_fail_on(file, file->db, code, doing, error);
+}
+
+enum onerow_status or_file_fail_on(struct or_file *file, sqlite3 *db, int code, const char *doing,
+                                   struct onerow_error *error)
+{
+    struct failure failure = classify(code, sqlite3_system_errno(db));
     if (failure.status == ONEROW_BUSY && or_flag_is_set(file->stop)) {
         return or_fail(error, ONEROW_INTERRUPTED, "interrupted while waiting for %s", file->path);
     }
-    return or_fail(error, failure.status, "%s: %s: %s\n  %s", file->path, doing,
-                   sqlite3_errmsg(file->db), failure.advice);
+    return or_fail(error, failure.status, "%s: %s: %s\n  %s", file->path, doing, sqlite3_errmsg(db),
+                   failure.advice);
+}
+
+bool or_file_kept_nothing(int code)
+{
+    int kind = code & 0xff;
+    return kind == SQLITE_BUSY || kind == SQLITE_CONSTRAINT || kind == SQLITE_FULL;
+}
+
+enum onerow_status or_file_gone(const struct or_file *file, enum onerow_status status,
+                                struct onerow_error *error)
+{
+    or_fail(
+        error, ONEROW_VANISHED,
+        "%s: the ledger's file was moved or deleted while it was in use\n  put it back, and run "
+        "again",
+        file->path);
+    return status;
 }
 
 /* ---- statements ------------------------------------------------------------------------------ */
 
-sqlite3_stmt *or_file_sql(struct or_file *file, enum or_file_sql which)
+sqlite3_stmt *or_file_prepared(sqlite3 *db, sqlite3_stmt **stmt, const char *text)
 {
-    sqlite3_stmt **stmt = &file->statements[which];
     if (*stmt) {
         sqlite3_reset(*stmt);
-    } else if (sqlite3_prepare_v3(file->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, stmt,
-                                  NULL) != SQLITE_OK) {
+    } else if (sqlite3_prepare_v3(db, text, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL) !=
+               SQLITE_OK) {
         return NULL;
     }
     return *stmt;
+}
+
+sqlite3_stmt *or_file_sql(struct or_file *file, enum or_file_sql which)
+{
+    return or_file_prepared(file->db, &file->statements[which], texts[which]);
 }
 
 int or_file_step(sqlite3_stmt *stmt)
@@ -167,15 +213,19 @@ struct onerow_span or_file_column(sqlite3_stmt *stmt, int column)
     return (struct onerow_span){data, (size_t)sqlite3_column_bytes(stmt, column)};
 }
 
-/* Runs a statement without answers. */
-static int run(struct or_file *file, enum or_file_sql which)
+int or_file_finish(sqlite3_stmt *stmt)
 {
-    sqlite3_stmt *stmt = or_file_sql(file, which);
     int code = or_file_step(stmt);
     if (stmt) {
         sqlite3_reset(stmt);
     }
     return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+/* Runs a statement without parameters. */
+static int run(struct or_file *file, enum or_file_sql which)
+{
+    return or_file_finish(or_file_sql(file, which));
 }
 
 /* ---- transactions ---------------------------------------------------------------------------- */
@@ -192,23 +242,22 @@ static int on_busy(void *context, int tries)
     return 1;
 }
 
-static void give_turn(struct or_file *file)
+/* The turn is a courtesy: who did not get it in time still tries the lock once. */
+bool or_file_take_turn(struct or_file *file, bool write)
+{
+    file->deadline_ms = now_ms() + file->wait_ms;
+    if (write && file->turn) {
+        file->turn_held = or_turn_take(file->turn, file->wait_ms, file->stop);
+    }
+    return !write || file->turn_held || !or_flag_is_set(file->stop);
+}
+
+void or_file_give_turn(struct or_file *file)
 {
     if (file->turn_held) {
         or_turn_give(file->turn);
     }
     file->turn_held = false;
-}
-
-static enum onerow_status gone(const struct or_file *file, enum onerow_status status,
-                               struct onerow_error *error)
-{
-    or_fail(
-        error, ONEROW_VANISHED,
-        "%s: the ledger's file was moved or deleted while it was in use\n  put it back, and run "
-        "again",
-        file->path);
-    return status;
 }
 
 static void copy_column(char *to, size_t room, sqlite3_stmt *stmt, int column)
@@ -244,27 +293,21 @@ void or_file_rollback(struct or_file *file)
     if (!sqlite3_get_autocommit(file->db)) {
         run(file, OR_FILE_ROLLBACK);
     }
-    give_turn(file);
+    or_file_give_turn(file);
 }
 
 /* The mark is read before the snapshot is taken: read after it, it could know of commits that the
- * snapshot does not hold, and nothing would be wrong. The turn is a courtesy: who did not get it in
- * time still tries the lock once. */
+ * snapshot does not hold, and nothing would be wrong. */
 enum onerow_status or_file_begin(struct or_file *file, bool write, struct onerow_error *error)
 {
-    file->deadline_ms = now_ms() + file->wait_ms;
+    bool goes_on = or_file_take_turn(file, write);
     file->writing = write;
-    if (write && file->turn) {
-        file->turn_held = or_turn_take(file->turn, file->wait_ms, file->stop);
-    }
     if (or_file_moved(file)) {
-        give_turn(file);
-        return gone(file, ONEROW_VANISHED, error);
+        or_file_give_turn(file);
+        return or_file_gone(file, ONEROW_VANISHED, error);
     }
     file->marked = or_file_read_mark(file);
-    int code = or_flag_is_set(file->stop) && write && !file->turn_held
-                   ? SQLITE_BUSY
-                   : run(file, write ? OR_FILE_BEGIN_WRITE : OR_FILE_BEGIN_READ);
+    int code = goes_on ? run(file, write ? OR_FILE_BEGIN_WRITE : OR_FILE_BEGIN_READ) : SQLITE_BUSY;
     code = code == SQLITE_OK ? load_meta(file) : code;
     if (code == SQLITE_OK) {
         return ONEROW_OK;
@@ -286,13 +329,11 @@ static int count_commit(struct or_file *file)
 static enum onerow_status judge_commit(struct or_file *file, int code, struct onerow_error *error)
 {
     if (code == SQLITE_OK) {
-        return file->writing && or_file_moved(file) ? gone(file, ONEROW_UNKNOWN, error) : ONEROW_OK;
+        return file->writing && or_file_moved(file) ? or_file_gone(file, ONEROW_UNKNOWN, error)
+                                                    : ONEROW_OK;
     }
     enum onerow_status status = or_file_fail(file, code, "committing", error);
-    int kind = code & 0xff;
-    bool nothing_kept =
-        !file->writing || kind == SQLITE_BUSY || kind == SQLITE_CONSTRAINT || kind == SQLITE_FULL;
-    return nothing_kept ? status : ONEROW_UNKNOWN;
+    return !file->writing || or_file_kept_nothing(code) ? status : ONEROW_UNKNOWN;
 }
 
 enum onerow_status or_file_commit(struct or_file *file, struct onerow_error *error)
@@ -341,22 +382,26 @@ static int journal(struct or_file *file)
     return code == SQLITE_OK ? ask(file, "PRAGMA synchronous=EXTRA", &unused) : code;
 }
 
-/* Whose the file is, by its header. *empty: nobody's yet, or somebody is just making it. The tables
- * are counted first: they come and the header changes in one transaction, which may happen between
- * these questions, so that whoever sees tables sees the header that belongs to them. */
-static enum onerow_status inspect(struct or_file *file, bool *empty, struct onerow_error *error)
+/* Whose the file is, by its header; *version: of its tables, 0 when it is nobody's yet, or somebody
+ * is just making it. The tables are counted first: they come and the header changes in one
+ * transaction, which may happen between these questions, so that whoever sees tables sees the
+ * header that belongs to them. */
+static enum onerow_status inspect(struct or_file *file, sqlite3_int64 *version,
+                                  struct onerow_error *error)
 {
     sqlite3_int64 application = 0;
-    sqlite3_int64 version = 0;
     sqlite3_int64 tables_there = 0;
     int code = ask(file, "SELECT count(*) FROM sqlite_schema", &tables_there);
     code = code == SQLITE_OK ? ask(file, "PRAGMA application_id", &application) : code;
-    code = code == SQLITE_OK ? ask(file, "PRAGMA user_version", &version) : code;
+    code = code == SQLITE_OK ? ask(file, "PRAGMA user_version", version) : code;
     if (code != SQLITE_OK) {
         return or_file_fail(file, code, "opening", error);
     }
-    *empty = tables_there == 0 && (application == 0 || application == APPLICATION);
-    if (*empty || (application == APPLICATION && version == VERSION)) {
+    if (tables_there == 0 && (application == 0 || application == APPLICATION)) {
+        *version = 0;
+        return ONEROW_OK;
+    }
+    if (application == APPLICATION && *version >= 1 && *version <= VERSION) {
         return ONEROW_OK;
     }
     if (application == APPLICATION) {
@@ -364,7 +409,7 @@ static enum onerow_status inspect(struct or_file *file, bool *empty, struct oner
             error, ONEROW_CONFIG,
             "%s: was made by another version of onerow (tables of version %lld; this one "
             "knows %d)\n  use that version, or a newer one: onerow --version",
-            file->path, (long long)version, VERSION);
+            file->path, (long long)*version, VERSION);
     }
     return or_fail(error, ONEROW_CONFIG,
                    "%s: is another program's database; the coordinator needs a file of its own\n  "
@@ -392,27 +437,34 @@ static int add_meta(struct or_file *file)
     return code;
 }
 
-static int fill(struct or_file *file)
+/* Makes what a file of this version lacks. */
+static int fill(struct or_file *file, sqlite3_int64 version)
 {
     char header[96];
     sqlite3_snprintf(sizeof header, header, "PRAGMA application_id=%u; PRAGMA user_version=%d",
                      APPLICATION, VERSION);
-    int code = sqlite3_exec(file->db, tables, NULL, NULL, NULL);
-    code = code == SQLITE_OK ? add_meta(file) : code;
+    int code = SQLITE_OK;
+    if (version < 1) {
+        code = sqlite3_exec(file->db, ledger_tables, NULL, NULL, NULL);
+        code = code == SQLITE_OK ? add_meta(file) : code;
+    }
+    if (code == SQLITE_OK && version < 2) {
+        code = sqlite3_exec(file->db, lease_tables, NULL, NULL, NULL);
+    }
     return code == SQLITE_OK ? sqlite3_exec(file->db, header, NULL, NULL, NULL) : code;
 }
 
 /* Whoever comes first makes the tables; the others wait for the lock and find them. */
 static enum onerow_status make_tables(struct or_file *file, struct onerow_error *error)
 {
-    bool empty = false;
+    sqlite3_int64 version = 0;
     int code = run(file, OR_FILE_BEGIN_WRITE);
     if (code != SQLITE_OK) {
         return or_file_fail(file, code, "making its tables", error);
     }
-    enum onerow_status status = inspect(file, &empty, error);
+    enum onerow_status status = inspect(file, &version, error);
     if (status == ONEROW_OK) {
-        code = empty ? fill(file) : SQLITE_OK;
+        code = version < VERSION ? fill(file, version) : SQLITE_OK;
         code = code == SQLITE_OK ? run(file, OR_FILE_COMMIT) : code;
         status =
             code == SQLITE_OK ? ONEROW_OK : or_file_fail(file, code, "making its tables", error);
@@ -431,6 +483,16 @@ static void join_queue(struct or_file *file)
     or_buffer_printf(&path, "%s-onerow", name && *name ? name : file->path);
     file->turn = path.failed ? NULL : or_turn_open(or_buffer_cstr(&path), mode);
     or_buffer_finish(&path);
+}
+
+int or_file_connect(struct or_file *file, sqlite3 **db)
+{
+    int code = sqlite3_open_v2(
+        file->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    if (*db) {
+        sqlite3_busy_handler(*db, on_busy, file);
+    }
+    return code;
 }
 
 static enum onerow_status open_file(struct or_file *file, struct onerow_error *error)
@@ -456,10 +518,10 @@ static enum onerow_status open_file(struct or_file *file, struct onerow_error *e
 
 static enum onerow_status set_up(struct or_file *file, struct onerow_error *error)
 {
-    bool empty = false;
+    sqlite3_int64 version = 0;
     enum onerow_status status = open_file(file, error);
     if (status == ONEROW_OK) {
-        status = inspect(file, &empty, error);
+        status = inspect(file, &version, error);
     }
     if (status == ONEROW_OK) {
         int code = journal(file);
@@ -468,7 +530,7 @@ static enum onerow_status set_up(struct or_file *file, struct onerow_error *erro
     if (status == ONEROW_OK) {
         status = or_file_find_place(file, error);
     }
-    if (status == ONEROW_OK && empty) {
+    if (status == ONEROW_OK && version < VERSION) {
         status = make_tables(file, error);
     }
     if (status == ONEROW_OK) {
@@ -489,6 +551,7 @@ static void sqlite_close(struct onerow_coordinator *base)
     for (size_t i = 0; i < OR_FILE_STATEMENTS; i++) {
         sqlite3_finalize(file->statements[i]);
     }
+    or_file_leases_close(file->leases);
     sqlite3_close_v2(file->db);
     or_turn_close(file->turn);
     if (file->mark >= 0) {
@@ -536,4 +599,5 @@ const struct onerow_coordinator_type or_coordinator_sqlite = {
     .open = sqlite_open,
     .close = sqlite_close,
     .ledger = &or_file_ledger,
+    .leases = &or_file_lease_ops,
 };

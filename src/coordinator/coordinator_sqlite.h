@@ -54,6 +54,8 @@ struct or_file_meta {
     uint64_t commits;
 };
 
+struct or_file_leases;
+
 struct or_file {
     struct onerow_coordinator base;
     sqlite3 *db;
@@ -71,6 +73,7 @@ struct or_file {
     struct or_ledger_entries entries;
     char why[OR_FILE_WHY]; /* of the last enter or witness */
     sqlite3_stmt *statements[OR_FILE_STATEMENTS];
+    struct or_file_leases *leases; /* owned; NULL until the first call on leases */
 };
 
 static inline struct or_file *or_file_of(struct onerow_coordinator *coordinator)
@@ -80,15 +83,33 @@ static inline struct or_file *or_file_of(struct onerow_coordinator *coordinator)
 
 /* ---- coordinator_sqlite.c -------------------------------------------------------------------- */
 
-/* What a result code means, with the error filled. */
+/* What a result code means, with the error filled; of the ledger's connection, or of another. */
 enum onerow_status or_file_fail(struct or_file *file, int code, const char *doing,
+                                struct onerow_error *error);
+enum onerow_status or_file_fail_on(struct or_file *file, sqlite3 *db, int code, const char *doing,
+                                   struct onerow_error *error);
+/* Whether a COMMIT that answered this has kept nothing, for certain. */
+bool or_file_kept_nothing(int code);
+/* Fills the error of a file that is no longer at its path, and returns `status`. */
+enum onerow_status or_file_gone(const struct or_file *file, enum onerow_status status,
                                 struct onerow_error *error);
 /* The statement, ready to be bound; NULL: it could not be prepared, which or_file_step tells. */
 sqlite3_stmt *or_file_sql(struct or_file *file, enum or_file_sql which);
+/* The same for a statement of another connection, prepared into *stmt when it is first used. */
+sqlite3_stmt *or_file_prepared(sqlite3 *db, sqlite3_stmt **stmt, const char *text);
 /* Runs it for one row: SQLITE_ROW, SQLITE_DONE or what went wrong. */
 int or_file_step(sqlite3_stmt *stmt);
+/* Runs a bound statement that answers nothing, to its end: SQLITE_OK or what went wrong. */
+int or_file_finish(sqlite3_stmt *stmt);
 void or_file_bind(sqlite3_stmt *stmt, int at, struct onerow_span bytes);
 struct onerow_span or_file_column(sqlite3_stmt *stmt, int column);
+
+/* Another connection to the same file, which waits for locks as the ledger's does. */
+ONEROW_CHECKED int or_file_connect(struct or_file *file, sqlite3 **db);
+/* Locks are waited for until wait_ms from now. To write, waits for the turn first; false: *stop was
+ * set meanwhile. */
+ONEROW_CHECKED bool or_file_take_turn(struct or_file *file, bool write);
+void or_file_give_turn(struct or_file *file);
 
 /* One transaction. `begin` waits its turn for the lock where it is to write, and reads the ledger's
  * row; after a failure of anything in between, `rollback` ends it. UNKNOWN comes from commit alone;
@@ -116,5 +137,10 @@ bool or_file_is_suspect(const struct or_file *file, char why[OR_FILE_WHY]);
 /* ---- coordinator_sqlite_ledger.c ------------------------------------------------------------- */
 
 extern const struct onerow_ledger_ops or_file_ledger;
+
+/* ---- coordinator_sqlite_lease.c -------------------------------------------------------------- */
+
+extern const struct onerow_lease_ops or_file_lease_ops;
+void or_file_leases_close(struct or_file_leases *leases); /* NULL is accepted */
 
 #endif

@@ -30,16 +30,6 @@ static enum onerow_status undo(struct or_file *file, int code, const char *doing
     return status;
 }
 
-/* Runs a bound statement that answers nothing. */
-static int finish(sqlite3_stmt *stmt)
-{
-    int code = or_file_step(stmt);
-    if (stmt) {
-        sqlite3_reset(stmt);
-    }
-    return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
 /* ---- namespaces ------------------------------------------------------------------------------ */
 
 struct space {
@@ -65,7 +55,7 @@ static int add_space(struct or_file *file, struct onerow_span name, struct onero
     sqlite3_stmt *stmt = or_file_sql(file, OR_FILE_SPACE_ADD);
     or_file_bind(stmt, 1, name);
     or_file_bind(stmt, 2, definition);
-    int code = finish(stmt);
+    int code = or_file_finish(stmt);
     *number = (uint64_t)sqlite3_last_insert_rowid(file->db);
     return code;
 }
@@ -109,7 +99,7 @@ static int doubt_all(struct or_file *file, const char *why)
     sqlite3_bind_text(stmt, 2, meta->why, -1, SQLITE_STATIC);
     sqlite3_bind_int64(stmt, 3, (sqlite3_int64)meta->next_number);
     sqlite3_bind_int64(stmt, 4, (sqlite3_int64)meta->commits);
-    return finish(stmt);
+    return or_file_finish(stmt);
 }
 
 static enum onerow_status settle_doubt(struct or_file *file, struct onerow_error *error)
@@ -287,7 +277,7 @@ static int write_one(struct or_file *file, uint64_t space,
     sqlite3_bind_int64(stmt, 5, change->state);
     sqlite3_bind_int64(stmt, 6, (sqlite3_int64)or_ledger_stamp(change, before->since_ms, now_ms));
     or_file_bind(stmt, 7, change->body);
-    return finish(stmt);
+    return or_file_finish(stmt);
 }
 
 static int swap_one(struct or_file *file, uint64_t space, struct onerow_ledger_swap *swap,
@@ -438,7 +428,7 @@ static enum onerow_status sqlite_forget(struct onerow_coordinator *base, uint64_
         sqlite3_bind_int64(stmt, 2, ONEROW_LEDGER_ATTEMPT);
         sqlite3_bind_int64(stmt, 3, limited(before_ms));
         sqlite3_bind_int64(stmt, 4, FORGET);
-        int code = finish(stmt);
+        int code = or_file_finish(stmt);
         forgotten = code == SQLITE_OK ? sqlite3_changes(file->db) : 0;
         status =
             code == SQLITE_OK ? or_file_commit(file, error) : undo(file, code, "forgetting", error);
@@ -453,7 +443,7 @@ static int set_next_number(struct or_file *file, uint64_t next)
 {
     sqlite3_stmt *stmt = or_file_sql(file, OR_FILE_NUMBERS);
     sqlite3_bind_int64(stmt, 1, (sqlite3_int64)next);
-    return finish(stmt);
+    return or_file_finish(stmt);
 }
 
 static enum onerow_status sqlite_reserve(struct onerow_coordinator *base, uint64_t n,
@@ -490,7 +480,7 @@ static int doubt_space(struct or_file *file, struct space *space, uint64_t seen)
     sqlite3_stmt *stmt = or_file_sql(file, OR_FILE_SPACE_DOUBT);
     sqlite3_bind_int64(stmt, 1, (sqlite3_int64)space->number);
     sqlite3_bind_text(stmt, 2, space->why, -1, SQLITE_STATIC);
-    int code = finish(stmt);
+    int code = or_file_finish(stmt);
     uint64_t next = file->meta.next_number > seen ? file->meta.next_number : seen + 1;
     return code == SQLITE_OK ? set_next_number(file, next) : code;
 }
@@ -537,7 +527,7 @@ static enum onerow_status sqlite_confirm(struct onerow_coordinator *base, uint64
     sqlite3_stmt *stmt = or_file_sql(file, OR_FILE_SPACE_CONFIRM);
     sqlite3_bind_int64(stmt, 1, (sqlite3_int64)number);
     sqlite3_bind_int64(stmt, 2, (sqlite3_int64)entered);
-    int code = finish(stmt);
+    int code = or_file_finish(stmt);
     return code == SQLITE_OK ? or_file_commit(file, error) : undo(file, code, "writing", error);
 }
 

@@ -159,9 +159,9 @@ static void a_newer_version_is_refused(void **state)
     (void)state;
     close_it(c);
     c = NULL;
-    sql(&b, "PRAGMA user_version=2");
+    sql(&b, "PRAGMA user_version=3");
     assert_int_equal(open_only(url), ONEROW_CONFIG);
-    assert_contains(b.error.text, "version 2");
+    assert_contains(b.error.text, "version 3");
 }
 
 static void a_file_taken_away_is_noticed(void **state)
