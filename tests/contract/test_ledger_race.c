@@ -4,7 +4,6 @@
  * ledger is durable (some are killed at any moment) and in threads otherwise. What they were told
  * is noted in shared memory, and compared with what the ledger holds.
  */
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -125,9 +124,7 @@ typedef int work(struct worker *worker);
 struct job {
     work *run;
     struct worker worker;
-    pthread_t thread;
-    pid_t pid;
-    int code;
+    struct hand hand;
 };
 
 static int run_job(void *context)
@@ -143,30 +140,10 @@ static int run_job(void *context)
     return code;
 }
 
-static void *run_thread(void *context)
-{
-    struct job *job = context;
-    job->code = run_job(job);
-    return NULL;
-}
-
 static void start_job(struct job *job, work *run, unsigned who)
 {
     *job = (struct job){.run = run, .worker = {.who = who, .dice = dice() | 1}};
-    if (bench->durable) {
-        job->pid = child(run_job, job);
-    } else {
-        assert_int_equal(pthread_create(&job->thread, NULL, run_thread, job), 0);
-    }
-}
-
-static int end_job(struct job *job)
-{
-    if (bench->durable) {
-        return child_code(job->pid);
-    }
-    pthread_join(job->thread, NULL);
-    return job->code;
+    start_hand(&job->hand, run_job, job);
 }
 
 static void run_workers(work *run, unsigned n)
@@ -177,7 +154,7 @@ static void run_workers(work *run, unsigned n)
         start_job(&jobs[i], run, i);
     }
     for (unsigned i = 0; i < n; i++) {
-        assert_int_equal(end_job(&jobs[i]), 0);
+        assert_int_equal(end_hand(&jobs[i].hand), 0);
     }
 }
 
@@ -357,13 +334,13 @@ static unsigned run_and_kill(work *run)
             continue;
         }
         unsigned who = (unsigned)(dice() % WORKERS);
-        kill(jobs[who].pid, SIGKILL);
-        kills += end_job(&jobs[who]) == 128 + SIGKILL;
+        kill(jobs[who].hand.pid, SIGKILL);
+        kills += end_hand(&jobs[who].hand) == 128 + SIGKILL;
         start_job(&jobs[who], run, who);
         next = atomic_load(&board->turns) + 1 + (unsigned)(dice() % 20);
     }
     for (unsigned i = 0; i < WORKERS; i++) {
-        assert_int_equal(end_job(&jobs[i]), 0);
+        assert_int_equal(end_hand(&jobs[i].hand), 0);
     }
     printf("# %s: %u kills\n", bench->name, kills);
     assert_true(kills > 5);

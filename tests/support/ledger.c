@@ -180,6 +180,34 @@ enum onerow_status confirm(struct onerow_coordinator *at)
     return at->type->ledger->confirm(at, space, &b.error);
 }
 
+/* ---- several at once ------------------------------------------------------------------------- */
+
+static void *run_thread(void *context)
+{
+    struct hand *hand = context;
+    hand->code = hand->run(hand->context);
+    return NULL;
+}
+
+void start_hand(struct hand *hand, int (*run)(void *context), void *context)
+{
+    *hand = (struct hand){.run = run, .context = context};
+    if (bench->durable) {
+        hand->pid = child(run, context);
+    } else {
+        assert_int_equal(pthread_create(&hand->thread, NULL, run_thread, hand), 0);
+    }
+}
+
+int end_hand(struct hand *hand)
+{
+    if (bench->durable) {
+        return child_code(hand->pid);
+    }
+    pthread_join(hand->thread, NULL);
+    return hand->code;
+}
+
 /* ---- the runner ------------------------------------------------------------------------------ */
 
 static struct {

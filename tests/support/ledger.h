@@ -7,6 +7,8 @@
 #ifndef OR_TESTS_LEDGER_H
 #define OR_TESTS_LEDGER_H
 
+#include <pthread.h>
+
 #include "base/text.h"
 #include "coordinator/coordinator.h"
 #include "tests/support/bench.h"
@@ -75,6 +77,21 @@ struct collected list(enum onerow_ledger_kind kind, uint32_t states, uint64_t be
 uint64_t reserve(struct onerow_coordinator *at, uint64_t n);
 struct onerow_ledger_namespace witness(struct onerow_coordinator *at, uint64_t number);
 enum onerow_status confirm(struct onerow_coordinator *at);
+
+/* ---- several at once ------------------------------------------------------------------------- */
+
+/* One of several who work at the same time: a process where the coordinator is durable, and a
+ * thread otherwise. */
+struct hand {
+    int (*run)(void *context); /* returns the exit code; may not assert */
+    void *context;
+    pthread_t thread;
+    pid_t pid; /* of a process */
+    int code;
+};
+
+void start_hand(struct hand *hand, int (*run)(void *context), void *context);
+int end_hand(struct hand *hand); /* waits for its exit code, or 128 + the signal that ended it */
 
 /* ---- the runner ------------------------------------------------------------------------------ */
 
