@@ -135,6 +135,7 @@ static struct lease *add_lease(struct or_memory_leases *leases, struct onerow_sp
 static void drop_waiter(struct waiter **at)
 {
     struct waiter *waiter = *at;
+    assert(waiter);
     *at = waiter->next;
     free(waiter->who.data);
     free(waiter);
@@ -361,39 +362,38 @@ struct or_memory_leases *or_memory_leases_create(void)
     return leases;
 }
 
-static void free_leases(struct or_memory_leases *leases)
+static void drop_lease(struct or_memory_leases *leases, struct lease *lease)
 {
-    struct lease *lease = NULL;
-    struct lease *next = NULL;
-    HASH_ITER(hh, leases->leases, lease, next)
-    {
-        HASH_DEL(leases->leases, lease);
-        while (lease->queue) {
-            drop_waiter(&lease->queue);
-        }
-        free(lease->who.data);
-        free(lease); /* NOLINT(clang-analyzer-unix.Malloc): follows no list */
+    HASH_DEL(leases->leases, lease);
+    while (lease->queue) {
+        drop_waiter(&lease->queue);
     }
+    free(lease->who.data);
+    free(lease);
+}
+
+static void drop_shared(struct or_memory_leases *leases, struct shared_record *record)
+{
+    HASH_DEL(leases->shared, record);
+    free(record->body.data);
+    free(record);
 }
 
 void or_memory_leases_destroy(struct or_memory_leases *leases)
 {
-    struct shared_record *record = NULL;
-    struct shared_record *next = NULL;
     if (!leases) {
         return;
     }
-    free_leases(leases);
+    while (leases->leases) {
+        drop_lease(leases, leases->leases); /* NOLINT(clang-analyzer-unix.Malloc): the next one */
+    }
+    while (leases->shared) {
+        drop_shared(leases, leases->shared); /* NOLINT(clang-analyzer-unix.Malloc): the next one */
+    }
     while (leases->trail) {
         struct forced *newest = leases->trail;
         leases->trail = newest->older;
         free(newest);
-    }
-    HASH_ITER(hh, leases->shared, record, next)
-    {
-        HASH_DEL(leases->shared, record);
-        free(record->body.data);
-        free(record); /* NOLINT(clang-analyzer-unix.Malloc): follows no list */
     }
     pthread_mutex_destroy(&leases->lock);
     free(leases);

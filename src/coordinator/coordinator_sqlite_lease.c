@@ -721,7 +721,7 @@ static enum onerow_status run_step(struct onerow_coordinator *base, bool durable
     struct or_file *file = or_file_of(base);
     bool again = false;
     enum onerow_status status = file->leases ? ONEROW_OK : open_leases(file, error);
-    if (status != ONEROW_OK) {
+    if (!file->leases) {
         return status;
     }
     base->round_trips++;
@@ -813,27 +813,32 @@ static int no_change(struct or_file_leases *leases, void *context)
     return SQLITE_OK;
 }
 
-/* A transaction that reads. What is of another boot is made void by one that writes, before. */
-static enum onerow_status begin_reading(struct onerow_coordinator *base,
-                                        struct or_file_leases **leases, struct onerow_error *error)
+/* Begins to read. What is of another boot is made void by a transaction that writes, before. */
+static enum onerow_status read_settled(struct onerow_coordinator *base, struct onerow_error *error)
+{
+    struct or_file_leases *leases = or_file_of(base)->leases;
+    int code = SQLITE_OK;
+    base->round_trips++;
+    leases->durable = false;
+    enum onerow_status status = begin(leases, false, &code, error);
+    if (status == ONEROW_OK && code == TO_BE_DURABLE) {
+        end(leases);
+        status = run_step(base, true, no_change, NULL, error);
+        status = status == ONEROW_OK ? begin(leases, false, &code, error) : status;
+    }
+    return status != ONEROW_OK || code == SQLITE_OK ? status : fail(leases, code, "reading", error);
+}
+
+/* A transaction that reads; NULL: *status says why there is none. */
+static struct or_file_leases *begin_reading(struct onerow_coordinator *base,
+                                            enum onerow_status *status, struct onerow_error *error)
 {
     struct or_file *file = or_file_of(base);
-    int code = SQLITE_OK;
-    enum onerow_status status = file->leases ? ONEROW_OK : open_leases(file, error);
-    if (status != ONEROW_OK) {
-        return status;
+    *status = file->leases ? ONEROW_OK : open_leases(file, error);
+    if (file->leases) {
+        *status = read_settled(base, error);
     }
-    base->round_trips++;
-    *leases = file->leases;
-    (*leases)->durable = false;
-    status = begin(*leases, false, &code, error);
-    if (status == ONEROW_OK && code == TO_BE_DURABLE) {
-        end(*leases);
-        status = run_step(base, true, no_change, NULL, error);
-        status = status == ONEROW_OK ? begin(*leases, false, &code, error) : status;
-    }
-    return status != ONEROW_OK || code == SQLITE_OK ? status
-                                                    : fail(*leases, code, "reading", error);
+    return *status == ONEROW_OK ? file->leases : NULL;
 }
 
 static enum onerow_status end_reading(struct or_file_leases *leases, int code,
@@ -886,9 +891,9 @@ static enum onerow_status sqlite_list(struct onerow_coordinator *base, struct on
                                       bool free_too, onerow_visit_lease *visit, void *context,
                                       struct onerow_error *error)
 {
-    struct or_file_leases *leases = NULL;
-    enum onerow_status status = begin_reading(base, &leases, error);
-    if (status != ONEROW_OK) {
+    enum onerow_status status = ONEROW_OK;
+    struct or_file_leases *leases = begin_reading(base, &status, error);
+    if (!leases) {
         return status;
     }
     sqlite3_stmt *stmt = sql_of(leases, LIST, prefix);
@@ -907,9 +912,9 @@ static enum onerow_status sqlite_trail(struct onerow_coordinator *base, struct o
                                        onerow_visit_forced *visit, void *context,
                                        struct onerow_error *error)
 {
-    struct or_file_leases *leases = NULL;
-    enum onerow_status status = begin_reading(base, &leases, error);
-    if (status != ONEROW_OK) {
+    enum onerow_status status = ONEROW_OK;
+    struct or_file_leases *leases = begin_reading(base, &status, error);
+    if (!leases) {
         return status;
     }
     sqlite3_stmt *stmt = sql_of(leases, TRAIL, prefix);

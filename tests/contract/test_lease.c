@@ -962,9 +962,8 @@ static void names_are_any_text(void **state)
         "e\xcc\x81", /* and of two characters */
         "\xc3\x9f",  /* sharp s */
         "ss",
-        "\xef\xbb\xbf"
-        "a",            /* a byte order mark */
-        "\xe2\x80\x8b", /* nothing to be seen */
+        "\xef\xbb\xbfx", /* a byte order mark */
+        "\xe2\x80\x8b",  /* nothing to be seen */
         "\xf0\x9f\x98\x80",
         "\xf4\x8f\xbf\xbf",
         "\xef\xbf\xbe",

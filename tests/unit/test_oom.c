@@ -29,7 +29,9 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "base/buffer.h"
 #include "base/text.h"
+#include "coordinator/coordinator.h"
 #include "engine/config.h"
 #include "engine/dead_letter.h"
 #include "engine/put_run.h"
@@ -792,6 +794,139 @@ static void test_whole_put(void **state)
     torture(&(struct scenario){"put", whole_prepare, whole_run, whole_check, 300, false});
 }
 
+/* ---- leases ----------------------------------------------------------------------------------
+ */
+
+static struct {
+    const char *url;
+    enum onerow_status opened;
+    enum onerow_status called;
+    bool held;        /* the first call said so */
+    uint64_t token;   /* then */
+    uint64_t highest; /* that was ever told */
+} leased;
+
+static bool see_lease(void *context, const struct onerow_lease_view *view)
+{
+    (void)context;
+    return view->token > 0;
+}
+
+static bool see_forced(void *context, const struct onerow_lease_forced *forced)
+{
+    (void)context;
+    return forced->token > 0;
+}
+
+static bool add_byte(void *context, struct onerow_span body, uint64_t now,
+                     struct or_buffer *becomes)
+{
+    (void)context;
+    (void)now;
+    or_buffer_span(becomes, (struct onerow_span){body.data, body.len % 8});
+    or_buffer_char(becomes, 'x');
+    return true;
+}
+
+static struct onerow_lease_claim lease_claim(const char *whose, unsigned attempt)
+{
+    struct onerow_lease_claim claim = {.name = OR_SPAN("job"),
+                                       .who = OR_SPAN("{}"),
+                                       .ttl_ms = 60000,
+                                       .patience_ms = 60000,
+                                       .queue = true};
+    snprintf((char *)claim.nonce, sizeof claim.nonce, "%s%u", whose, attempt);
+    return claim;
+}
+
+/* Two who want one lease; how each call ends is looked at only where it matters. */
+static enum onerow_status call_leases(struct onerow_coordinator *at, unsigned attempt)
+{
+    const struct onerow_lease_ops *ops = at->type->leases;
+    struct onerow_error error;
+    struct or_arena arena;
+    struct onerow_lease_claim a = lease_claim("a", attempt);
+    struct onerow_lease_claim z = lease_claim("z", attempt);
+    struct onerow_lease_forced forced = {.name = OR_SPAN("job"), .by = OR_SPAN("the test")};
+    enum onerow_status status = ops->acquire(at, &a, &error);
+    leased.held = status == ONEROW_OK && a.answer == ONEROW_LEASE_HELD;
+    leased.token = a.token;
+    or_arena_init(&arena);
+    enum onerow_status all[] = {status,
+                                ops->acquire(at, &z, &error),
+                                ops->release(at, &a, &error),
+                                ops->force(at, &forced, &arena, &error),
+                                ops->list(at, OR_SPAN(""), true, see_lease, NULL, &error),
+                                ops->trail(at, OR_SPAN(""), see_forced, NULL, &error),
+                                ops->share(at, OR_SPAN("rate"), add_byte, NULL, &error),
+                                ops->cancel(at, &z, &error),
+                                ops->cancel(at, &a, &error)};
+    or_arena_finish(&arena);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i] != ONEROW_OK && all[i] != ONEROW_ABSENT) {
+            status = all[i];
+        }
+    }
+    return status;
+}
+
+static void lease_run(unsigned attempt)
+{
+    struct onerow_error error;
+    struct onerow_coordinator *at = NULL;
+    struct onerow_coordinator_options options = {.url = leased.url, .wait_ms = 60000};
+    const struct onerow_coordinator_type *type = or_coordinator_type_of(leased.url);
+    leased.held = false;
+    leased.opened = type->open(&options, &at, &error);
+    leased.called = at ? call_leases(at, attempt) : ONEROW_OK;
+    type->close(at);
+}
+
+/* Whatever failed: nobody else is told the same token, and the lease can be had again. */
+static void lease_check(unsigned attempt, bool harmed)
+{
+    struct onerow_error error;
+    struct onerow_coordinator *at = NULL;
+    struct onerow_coordinator_options options = {.url = leased.url, .wait_ms = 60000};
+    const struct onerow_coordinator_type *type = or_coordinator_type_of(leased.url);
+    bool fine = leased.opened == ONEROW_OK && leased.called == ONEROW_OK && leased.held;
+    assert_true(harmed || fine);
+    assert_true(!leased.held || leased.token > leased.highest);
+    leased.highest = leased.held ? leased.token : leased.highest;
+    assert_int_equal(type->open(&options, &at, &error), ONEROW_OK);
+    static const char *const whose[] = {"a", "z"};
+    for (size_t i = 0; i < 2; i++) { /* whose nonces may still have it */
+        struct onerow_lease_claim claim = lease_claim(whose[i], attempt);
+        assert_int_equal(at->type->leases->cancel(at, &claim, &error), ONEROW_OK);
+    }
+    struct onerow_lease_claim claim = lease_claim("check", attempt);
+    assert_int_equal(at->type->leases->acquire(at, &claim, &error), ONEROW_OK);
+    assert_int_equal(claim.answer, ONEROW_LEASE_HELD);
+    assert_true(claim.token > leased.highest);
+    leased.highest = claim.token;
+    assert_int_equal(at->type->leases->release(at, &claim, &error), ONEROW_OK);
+    type->close(at);
+}
+
+static void torture_leases(const char *url, long at_least, bool keeps)
+{
+    memset(&leased, 0, sizeof leased);
+    leased.url = url;
+    torture(&(struct scenario){url, NULL, lease_run, lease_check, at_least, keeps});
+}
+
+static void test_leases_in_memory(void **state)
+{
+    (void)state;
+    torture_leases("memory:oom", 6, true);
+}
+
+static void test_leases_in_sqlite(void **state)
+{
+    (void)state;
+    torture_leases("sqlite:x.db", 100, false);
+}
+
 /* ---- negative control
  * ------------------------------------------------------------------------------------- */
 
@@ -840,9 +975,12 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, drop_folder)
     const struct CMUnitTest tests[] = {
-        CASE(test_a_leak_is_seen), CASE(test_ndjson),  CASE(test_packed),  CASE(test_csv),
-        CASE(test_config),         CASE(test_letters), CASE(test_library), CASE(test_big_values),
-        CASE(test_whole_put),
+        CASE(test_a_leak_is_seen),   CASE(test_ndjson),
+        CASE(test_packed),           CASE(test_csv),
+        CASE(test_config),           CASE(test_letters),
+        CASE(test_library),          CASE(test_big_values),
+        CASE(test_whole_put),        CASE(test_leases_in_memory),
+        CASE(test_leases_in_sqlite),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);
