@@ -1084,6 +1084,76 @@ static void gone_while_it_is_weighed(void **state)
     expect(&s, OR_DO_PROBE);
 }
 
+/* The key's own page, then one that a person edited, then the oldest, then the smallest id;
+ * whatever order they come in. */
+static void which_page_wins(void **state)
+{
+    static const struct or_probe_page PAGES[] = {
+        {.id = {"p9", 2}, .created_ms = 9}, {.id = {"p8", 2}, .created_ms = 8, .edited = true},
+        {.id = {"p1", 2}, .created_ms = 1}, {.id = {"p2", 2}, .created_ms = 1},
+        {.id = {"p3", 2}, .created_ms = 3},
+    };
+    static const struct or_page_record RECORDS[2] = {{.state = OR_PAGE_BLANK}};
+    struct or_key_record key = {.state = OR_KEY_TOMBSTONE, .page = {"p9", 2}};
+    (void)state;
+    for (size_t winner = 0; winner < 4; winner++) {
+        for (size_t other = winner + 1; other < 5; other++) {
+            for (size_t first = 0; first < 2; first++) {
+                struct or_probe_page pair[2];
+                pair[first] = PAGES[winner];
+                pair[1 - first] = PAGES[other];
+                struct or_choice choice = or_pages_choose(&key, OR_SPAN("key"), pair, RECORDS, 2);
+                assert_true(choice.found);
+                assert_int_equal(choice.winner, first);
+            }
+        }
+    }
+}
+
+/* Only a tombstone's own page, which came back, may be adopted although it belongs to a key. */
+static void which_page_may_be_adopted(void **state)
+{
+    static const struct or_probe_page PAGE = {.id = {"p1", 2}};
+    struct or_page_record record = {.state = OR_PAGE_BOUND, .key = {"key", 3}};
+    struct or_key_record key = {.state = OR_KEY_TOMBSTONE};
+    (void)state;
+    assert_true(or_pages_choose(&key, OR_SPAN("key"), &PAGE, &record, 1).found);
+    record.key = OR_SPAN("another");
+    assert_true(or_pages_choose(&key, OR_SPAN("key"), &PAGE, &record, 1).taken);
+    record.key = OR_SPAN("key");
+    key.state = OR_KEY_ABSENT;
+    assert_true(or_pages_choose(&key, OR_SPAN("key"), &PAGE, &record, 1).taken);
+}
+
+/* Who says that there is no bound is believed: nobody's time is ever over. */
+static void bounds_without_an_end(void **state)
+{
+    struct or_bounds bounds = {.pause = UINT64_MAX,
+                               .request = 1,
+                               .life = 1,
+                               .lag = UINT64_MAX,
+                               .skew = 1,
+                               .guard = 1,
+                               .lease = UINT64_MAX};
+    struct story s;
+    (void)state;
+    assert_true(or_bounds_sent(&bounds) == UINT64_MAX);
+    assert_true(or_bounds_arrived(&bounds) == UINT64_MAX);
+    assert_true(or_bounds_seen(&bounds) == UINT64_MAX);
+    bounds.guard = UINT64_MAX;
+    bounds.lease = 1;
+    assert_true(or_bounds_usable(&bounds) == 0);
+    set_up(&s);
+    s.options.bounds.pause = UINT64_MAX;
+    is_pending(&s, OR_KEY_BOUND, "theirs");
+    start(&s);
+    reads(&s);
+    s.ledger.now_ms = UINT64_MAX / 2;
+    waits(&s);
+    reads(&s);
+    settles(&s, ONEROW_REFUSED, OR_REASON_GAVE_UP);
+}
+
 static void twins_are_told(void **state)
 {
     struct story s;
@@ -1664,6 +1734,9 @@ static const struct CMUnitTest TESTS[] = {
     cmocka_unit_test(adopted),
     cmocka_unit_test(weighed_before_it_is_adopted),
     cmocka_unit_test(gone_while_it_is_weighed),
+    cmocka_unit_test(which_page_wins),
+    cmocka_unit_test(which_page_may_be_adopted),
+    cmocka_unit_test(bounds_without_an_end),
     cmocka_unit_test(twins_are_told),
     cmocka_unit_test(condemned_pages_do_not_count),
     cmocka_unit_test(a_page_of_another_key),

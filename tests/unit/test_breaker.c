@@ -181,6 +181,27 @@ static void a_probe_that_was_not_sent_is_given_back(void **state)
     assert_true(until == 3501);
 }
 
+/* Open for ever is not open at once, at the end of the clock. */
+static void times_do_not_wrap_around(void **state)
+{
+    static const struct or_breaker_limits ENDLESS = {.percent = 20,
+                                                     .least = 1,
+                                                     .cool_ms = UINT64_MAX,
+                                                     .cool_max_ms = UINT64_MAX,
+                                                     .probe_ms = UINT64_MAX};
+    struct or_breaker breaker;
+    uint64_t until = 0;
+    (void)state;
+    or_breaker_init(&breaker, &ENDLESS, false);
+    or_breaker_tell(&breaker, OR_BREAKER_CONFLICT, 5);
+    assert_int_equal(or_breaker_ask(&breaker, UINT64_MAX - 1, &until), OR_BREAKER_WAIT);
+    assert_true(until == UINT64_MAX);
+    or_breaker_init(&breaker, &ENDLESS, true);
+    assert_int_equal(or_breaker_ask(&breaker, 5, &until), OR_BREAKER_PROBE);
+    assert_int_equal(or_breaker_ask(&breaker, UINT64_MAX - 1, &until), OR_BREAKER_WAIT);
+    assert_true(until == UINT64_MAX);
+}
+
 static void one_goes_ahead_of_a_bulk(void **state)
 {
     struct or_breaker breaker;
@@ -205,6 +226,7 @@ int main(void)
         cmocka_unit_test(a_lost_probe_does_not_speak_for_the_next),
         cmocka_unit_test(a_probe_is_lost_in_time_though_nobody_asks),
         cmocka_unit_test(a_probe_that_was_not_sent_is_given_back),
+        cmocka_unit_test(times_do_not_wrap_around),
         cmocka_unit_test(one_goes_ahead_of_a_bulk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,6 +140,17 @@ static void one_is_given_back(void **state)
     free(windows);
 }
 
+static void times_do_not_wrap_around(void **state)
+{
+    (void)state;
+    struct or_windows *windows = make(&(struct or_window){1, 1000}, 1);
+    uint64_t until = 0;
+    assert_true(or_windows_take(windows, UINT64_MAX - 500, &until));
+    assert_false(or_windows_take(windows, UINT64_MAX - 1, &until));
+    assert_true(until == UINT64_MAX);
+    free(windows);
+}
+
 static void the_store_leads(void **state)
 {
     (void)state;
@@ -199,6 +210,7 @@ int main(void)
         cmocka_unit_test(control_an_aligned_counter_lets_pass_too_many),
         cmocka_unit_test(a_burst_is_granted_at_once),
         cmocka_unit_test(one_is_given_back),
+        cmocka_unit_test(times_do_not_wrap_around),
         cmocka_unit_test(the_store_leads),
         cmocka_unit_test(texts),
     };
