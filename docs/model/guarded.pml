@@ -642,6 +642,17 @@ ADOPT:
             key[K].payload = 0;
             page[found].done = 1;
 #endif
+            /* what was sent to the page before reaches no other one, but this one once more */
+            if
+            :: state == TOMB && key[K].page != found ->
+#ifdef M_COMES_BACK_UNDOUBTED
+                key[K].doubtful = 0
+#else
+                key[K].doubtful = (page[found].ledger == HELD);
+                cover() /* reached: came_back */
+#endif
+            :: else
+            fi;
             key[K].page = found;
             key[K].value = 0;
 #ifndef M_ADOPT_KEEPS_GENERATION
