@@ -183,6 +183,24 @@ static void what_would_wait_too_long_is_not_booked(void **state)
     assert_int_equal(permit.wait_ms, 100);
 }
 
+/* At the end of the clock: nothing is ever granted, instead of everything at once. */
+static void times_do_not_wrap_around(void **state)
+{
+    static const struct or_window WINDOW = {.count = 1, .span_ms = 1000};
+    struct or_windows *windows = malloc(sizeof *windows);
+    struct or_permit permit = {.wanted = 1, .most_wait_ms = 1000, .block_ms = UINT64_MAX};
+    (void)state;
+    assert_non_null(windows);
+    or_windows_init(windows, &WINDOW, 1);
+    or_budget_book(windows, &permit, 5);
+    assert_int_equal(permit.granted, 0);
+    or_budget_restart(windows, &WINDOW, 1, UINT64_MAX - 500);
+    permit = (struct or_permit){.wanted = 1, .most_wait_ms = 100};
+    or_budget_book(windows, &permit, UINT64_MAX - 500);
+    assert_int_equal(permit.granted, 0);
+    free(windows);
+}
+
 static void what_the_store_says_leads(void **state)
 {
     (void)state;
@@ -266,6 +284,7 @@ int main(void)
         cmocka_unit_test(wrong_budgets_are_seen_to_fail),
         cmocka_unit_test(nobody_starves),
         cmocka_unit_test(what_would_wait_too_long_is_not_booked),
+        cmocka_unit_test(times_do_not_wrap_around),
         cmocka_unit_test(what_the_store_says_leads),
         cmocka_unit_test(a_clock_that_goes_back_stands),
         cmocka_unit_test(bytes_that_are_none_of_ours_are_refused),

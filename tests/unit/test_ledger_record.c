@@ -241,6 +241,14 @@ static void states_that_do_not_fit_are_refused(void **state)
         record.state = WRONG[i];
         assert_false(or_key_decode(&record, &key));
     }
+    made.swap.becomes.nonce = (struct or_nonce){7, 1};
+    made.swap.becomes.pending = (struct or_payload){.text = OR_SPAN("text")};
+    or_swap_encode(&made.swap, OR_SPAN("key"), changes, room);
+    record = stored(&changes[0]);
+    record.state = OR_KEY_BOUND;
+    assert_true(or_key_decode(&record, &key));
+    record.state = OR_KEY_INTENT; /* has no page yet */
+    assert_false(or_key_decode(&record, &key));
     struct onerow_ledger_record never = {.kind = ONEROW_LEDGER_KEY};
     assert_true(or_key_decode(&never, &key));
     assert_int_equal(key.state, OR_KEY_NONE);

@@ -105,6 +105,22 @@ static void without_limits_it_goes_on(void **state)
     assert_false(or_retry_expired(&retry, UINT64_MAX - 1));
 }
 
+/* At the end of the numbers as well: twice as long is never shorter. */
+static void waits_do_not_wrap_around(void **state)
+{
+    static const struct or_retry_limits LONG = {
+        .classes = {[OR_RETRY_BUSY] = {UINT64_MAX / 4 * 3, UINT64_MAX, 0}},
+        .total_ms = UINT64_MAX - 1};
+    struct or_retry retry;
+    uint64_t wait = 0;
+    (void)state;
+    or_retry_init(&retry, &LONG, 5);
+    assert_true(or_retry_next(&retry, OR_RETRY_BUSY, 0, 5, 0, &wait));
+    assert_true(or_retry_next(&retry, OR_RETRY_BUSY, 0, 5, UINT64_MAX / 8 * 7, &wait));
+    assert_true(wait > UINT64_MAX / 4 * 3);
+    assert_false(or_retry_expired(&retry, UINT64_MAX - 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +130,7 @@ int main(void)
         cmocka_unit_test(a_wait_that_is_too_long_is_not_cut_short),
         cmocka_unit_test(there_is_always_a_wait),
         cmocka_unit_test(without_limits_it_goes_on),
+        cmocka_unit_test(waits_do_not_wrap_around),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
