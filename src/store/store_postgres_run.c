@@ -19,9 +19,9 @@
 
 /* What every transaction begins with. wait_ms bounds the waits for locks, and statements where the
  * role has no bound of its own: one that nobody waits for any more must not go on and hold its
- * locks. A commit is acknowledged when it is on disk, whatever the default. No statement is compiled:
- * the planner guesses wrong about a table that was filled a moment ago, and compiling takes longer
- * than any of these statements. */
+ * locks. A commit is acknowledged when it is on disk, whatever the default. No statement is
+ * compiled: the planner guesses wrong about a table that was filled a moment ago, and compiling
+ * takes longer than any of these statements. */
 #define SETTINGS                                                                                   \
     "SELECT pg_catalog.set_config('TimeZone', 'UTC', true), "                                      \
     "pg_catalog.set_config('DateStyle', 'ISO, MDY', true), "                                       \
