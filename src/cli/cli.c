@@ -3,6 +3,7 @@
 
 #include <libsmartcols/libsmartcols.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,34 @@ int or_cli_end(enum onerow_status status, const struct onerow_error *error)
         return onerow_status_exit(ONEROW_IO);
     }
     return onerow_status_exit(status);
+}
+
+/* ---- signals -----------------------------------------------------------------------------------
+ */
+
+static const struct {
+    int number;
+    void (*taken)(int number);
+} signals[] = {{SIGPIPE, SIG_IGN}, {SIGXFSZ, SIG_IGN}, {SIGCHLD, SIG_DFL}};
+
+static struct sigaction signals_before[sizeof signals / sizeof *signals];
+static sigset_t mask_before;
+
+void or_cli_signals_set(void)
+{
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct sigaction action = {.sa_handler = signals[i].taken};
+        sigaction(signals[i].number, &action, &signals_before[i]);
+    }
+    sigprocmask(SIG_BLOCK, NULL, &mask_before);
+}
+
+void or_cli_signals_back(void)
+{
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        sigaction(signals[i].number, &signals_before[i], NULL);
+    }
+    sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 
 /* ---- grids -------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@ struct or_command {
 };
 
 extern const struct or_command or_cmd_put, or_cmd_ensure, or_cmd_get, or_cmd_audit, or_cmd_check,
-    or_cmd_sql, or_cmd_init, or_cmd_dlq, or_cmd_bench, or_cmd_simulate;
+    or_cmd_sql, or_cmd_init, or_cmd_dlq, or_cmd_lease, or_cmd_bench, or_cmd_simulate;
 
 /* --config, --store, --table, --key, --on-conflict, --wait and --json. Give the address of one as
  * the input of the child parser or_cli_argp. */
@@ -56,6 +56,12 @@ int or_cli_end(enum onerow_status status, const struct onerow_error *error);
 
 /* Says something on stderr, each line behind "onerow: ". */
 void or_cli_say(const char *text);
+
+/* How the process takes signals: a pipe without reader and a file that is too long are errors to
+ * tell, not deaths; children are waited for. */
+void or_cli_signals_set(void);
+/* As they were before, with the mask, for another program; between fork and exec. */
+void or_cli_signals_back(void);
 
 /* Seconds from text such as "300" or "0.5", in milliseconds; false when it is none. */
 bool or_cli_seconds(const char *text, uint64_t *ms);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <locale.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +12,8 @@
 
 static const struct or_command *const commands[] = {
     &or_cmd_put, &or_cmd_ensure, &or_cmd_get, &or_cmd_audit, &or_cmd_check,
-    &or_cmd_sql, &or_cmd_init,   &or_cmd_dlq, &or_cmd_bench, &or_cmd_simulate,
+    &or_cmd_sql, &or_cmd_init,   &or_cmd_dlq, &or_cmd_lease, &or_cmd_bench,
+    &or_cmd_simulate,
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -73,9 +73,7 @@ int main(int argc, char **argv)
 {
     fill_descriptors();
     setlocale(LC_CTYPE, ""); /* for widths on the terminal only; numbers stay in C */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ,
-           SIG_IGN); /* a limit on file sizes (ulimit -f) is an error to tell, not a death */
+    or_cli_signals_set();
     static char version[64];
     snprintf(version, sizeof version, "onerow %s", onerow_version());
     argp_program_version = version; /* --version behind a command, too */

@@ -279,6 +279,16 @@ static enum or_lease_right watch_gone(const struct or_lease *lease, uint64_t now
     return now_ms < *until_ms ? OR_LEASE_RIGHT_STOP : OR_LEASE_RIGHT_END;
 }
 
+uint64_t or_lease_last_ms(const struct or_lease *lease)
+{
+    uint64_t until_ms = 0;
+    if (lease->gone_ms) {
+        (void)watch_gone(lease, lease->gone_ms, &until_ms);
+        return until_ms;
+    }
+    return lease->token ? at_part(lease, END_PARTS) : 0;
+}
+
 enum or_lease_right or_lease_watch(const struct or_lease *lease, uint64_t now_ms,
                                    uint64_t *until_ms)
 {

@@ -105,4 +105,7 @@ enum or_lease_right {
 enum or_lease_right or_lease_watch(const struct or_lease *lease, uint64_t now_ms,
                                    uint64_t *until_ms);
 
+/* When it comes to END, if it is not renewed any more; 0: it is not held. */
+uint64_t or_lease_last_ms(const struct or_lease *lease);
+
 #endif

@@ -153,6 +153,18 @@ static enum onerow_status flag_store(struct or_config *config, const struct or_c
     return text.value.data ? or_value_url(&site, &text, &store->url) : or_config_nomem(error);
 }
 
+static enum onerow_status flag_coordinator(struct or_config *config, const char *flag,
+                                           struct onerow_error *error)
+{
+    struct or_site site = flag_site(config, "--coordinator", error);
+    struct or_text text;
+    enum onerow_status status = flag_text(&site, or_span(flag), &text);
+    if (status == ONEROW_OK) {
+        status = or_value_url(&site, &text, &config->coordinator);
+    }
+    return status == ONEROW_OK ? or_value_coordinator(&site, config->coordinator) : status;
+}
+
 /* One `name` or `name:type` of --key. */
 static enum onerow_status flag_column(const struct or_site *site, struct onerow_span part,
                                       struct onerow_key_column *column)
@@ -310,8 +322,11 @@ enum onerow_status or_config_load(struct or_config *config, const struct or_conf
     enum onerow_status status = check_flags(flags, error);
     if (status == ONEROW_OK && flags->config) {
         status = load_file(config, flags->config, true, error);
-    } else if (status == ONEROW_OK && !flags->store) {
+    } else if (status == ONEROW_OK && !flags->store && !flags->coordinator) {
         status = load_file(config, DEFAULT_FILE, false, error);
+    }
+    if (status == ONEROW_OK && flags->coordinator) {
+        status = flag_coordinator(config, flags->coordinator, error);
     }
     return status == ONEROW_OK && flags->table ? add_flags(config, flags, error) : status;
 }

@@ -53,12 +53,14 @@ struct or_config_flags {
     const char *table;       /* --table NAME */
     const char *key;         /* --key name[,name:type…] */
     const char *on_conflict; /* --on-conflict update|keep|newest(column) */
+    const char *coordinator; /* --coordinator URL */
 };
 
-/* Reads `flags->config`, else ./onerow.yaml when it is there and --store is not given; then adds
- * the table of --store/--table/--key ($DATABASE_URL stands in for --store when --table and --key
- * are given). Without either, an empty configuration is OK. CONFIG: the error says where. USAGE:
- * a flag is missing or malformed. On every return or_config_finish may be called. */
+/* Reads `flags->config`, else ./onerow.yaml when it is there and neither --store nor --coordinator
+ * is given; then adds the table of --store/--table/--key ($DATABASE_URL stands in for --store when
+ * --table and --key are given), and takes --coordinator. Without either, an empty configuration is
+ * OK. CONFIG: the error says where. USAGE: a flag is missing or malformed. On every return
+ * or_config_finish may be called. */
 ONEROW_CHECKED enum onerow_status or_config_load(struct or_config *config,
                                                  const struct or_config_flags *flags,
                                                  struct onerow_error *error);

@@ -90,6 +90,9 @@ ONEROW_CHECKED enum onerow_status or_value_check(const struct or_site *site,
 ONEROW_CHECKED enum onerow_status or_value_url(const struct or_site *site,
                                                const struct or_text *text, const char **url);
 
+/* A URL of a scheme that a coordinator has. */
+ONEROW_CHECKED enum onerow_status or_value_coordinator(const struct or_site *site, const char *url);
+
 /* A number from 1 to `max`. */
 ONEROW_CHECKED enum onerow_status or_value_count(const struct or_site *site,
                                                  const struct or_text *text, unsigned max,

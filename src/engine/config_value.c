@@ -18,6 +18,7 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "coordinator/coordinator.h"
 #include "core/key.h"
 #include "engine/config_internal.h"
 
@@ -546,6 +547,20 @@ enum onerow_status or_value_url(const struct or_site *site, const struct or_text
         *url = or_arena_printf(&site->config->arena, "sqlite:%s", path.data);
         status = *url ? ONEROW_OK : or_config_nomem(site->error);
     }
+    return status;
+}
+
+enum onerow_status or_value_coordinator(const struct or_site *site, const char *url)
+{
+    if (or_coordinator_type_of(url)) {
+        return ONEROW_OK;
+    }
+    struct or_buffer list;
+    or_buffer_init(&list);
+    or_coordinator_list(&list);
+    enum onerow_status status = or_site_fail(
+        site, "this is no coordinator of this build; there are %s", or_buffer_cstr(&list));
+    or_buffer_finish(&list);
     return status;
 }
 

@@ -22,7 +22,6 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "coordinator/coordinator.h"
 #include "engine/config_internal.h"
 
 #define RULES_MAX 16U
@@ -719,18 +718,9 @@ static enum onerow_status take_coordinator(struct walk *walk, const struct entry
                                            void *object)
 {
     struct or_config *config = object;
-    enum onerow_status status = url_of(walk, entry, &config->coordinator);
-    if (status != ONEROW_OK || or_coordinator_type_of(config->coordinator)) {
-        return status;
-    }
     struct or_site site = value_site(walk, entry);
-    struct or_buffer list;
-    or_buffer_init(&list);
-    or_coordinator_list(&list);
-    status = or_site_fail(&site, "this is no coordinator of this build; there are %s",
-                          or_buffer_cstr(&list));
-    or_buffer_finish(&list);
-    return status;
+    enum onerow_status status = url_of(walk, entry, &config->coordinator);
+    return status == ONEROW_OK ? or_value_coordinator(&site, config->coordinator) : status;
 }
 
 static const char *const FILE_LATER[] = {"ledger", "alerts", "hooks", "windows", "server", NULL};

@@ -32,8 +32,9 @@
 #include "coordinator/coordinator.h"
 #include "engine/lease_internal.h"
 
-#define LOCK_WAIT_MS 1000U /* the coordinator's, for its own locks: others have renewals to send   \
-                            */
+#define LOCK_WAIT_MS                                                                               \
+    1000U /* the coordinator's, for its own locks: others have renewals to send                    \
+           */
 #define PATIENCE_MS 10000U
 #define POLL_MS     1000U
 #define STOP_MS     50U /* the flag is looked at as often */
@@ -463,6 +464,14 @@ enum or_lease_right or_lease_right(struct or_lease_hold *hold, uint64_t *until_m
     return right;
 }
 
+uint64_t or_lease_end_ms(struct or_lease_hold *hold)
+{
+    pthread_mutex_lock(&hold->session->lock);
+    uint64_t end_ms = or_lease_last_ms(&hold->lease);
+    pthread_mutex_unlock(&hold->session->lock);
+    return end_ms;
+}
+
 /* Under the lock. */
 static void give_up(struct or_lease_hold *hold)
 {
@@ -509,8 +518,9 @@ enum onerow_status or_lease_release(struct or_lease_hold *hold, struct onerow_er
 /* ---- sessions ----------------------------------------------------------------------------------
  */
 
-static enum onerow_status open_coordinator(struct or_lease_session *session, const char *url,
-                                           struct onerow_error *error)
+enum onerow_status or_lease_coordinator(const char *url, struct onerow_coordinator **coordinator,
+                                        const struct onerow_lease_ops **ops,
+                                        struct onerow_error *error)
 {
     const struct onerow_coordinator_type *type = or_coordinator_type_of(url);
     if (!type || !type->leases) {
@@ -525,8 +535,8 @@ static enum onerow_status open_coordinator(struct or_lease_session *session, con
     }
     struct onerow_coordinator_options options = {
         .url = url, .wait_ms = LOCK_WAIT_MS}; /* no stop: releases are to be sent all the same */
-    session->ops = type->leases;
-    return type->open(&options, &session->coordinator, error);
+    *ops = type->leases;
+    return type->open(&options, coordinator, error);
 }
 
 enum onerow_status or_lease_session_open(const char *coordinator, const volatile bool *stop,
@@ -545,7 +555,8 @@ enum onerow_status or_lease_session_open(const char *coordinator, const volatile
     pthread_mutex_init(&made->lock, NULL);
     init_condition(&made->keep);
     init_condition(&made->watch);
-    enum onerow_status status = open_coordinator(made, coordinator, error);
+    enum onerow_status status =
+        or_lease_coordinator(coordinator, &made->coordinator, &made->ops, error);
     if (status != ONEROW_OK) {
         or_lease_session_close(made);
         return status;

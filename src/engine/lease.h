@@ -53,6 +53,8 @@ ONEROW_CHECKED enum onerow_status or_lease_acquire(struct or_lease_session *sess
 uint64_t or_lease_token(const struct or_lease_hold *hold);
 /* What may be done under it at this moment, and until when (or_wake_now_ms). Never waits. */
 enum or_lease_right or_lease_right(struct or_lease_hold *hold, uint64_t *until_ms);
+/* When what works under it is to be ended by force, if it is not renewed any more. */
+uint64_t or_lease_end_ms(struct or_lease_hold *hold);
 /* Gives it up, and frees the hold in any case. OK; LEFT: it had been lost before; else whether it
  * was released is not known, and it runs out by itself. */
 ONEROW_CHECKED enum onerow_status or_lease_release(struct or_lease_hold *hold,

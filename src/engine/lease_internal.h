@@ -53,6 +53,11 @@ struct or_lease_session {
 /* ---- lease.c ----------------------------------------------------------------------------------
  */
 
+/* Opens what the URL names; CONFIG: it names none, or one without leases. */
+ONEROW_CHECKED enum onerow_status or_lease_coordinator(const char *url,
+                                                       struct onerow_coordinator **coordinator,
+                                                       const struct onerow_lease_ops **ops,
+                                                       struct onerow_error *error);
 /* Asks the coordinator, without the lock; fills the event for the next step. */
 void or_lease_ask(struct or_lease_hold *hold, enum or_lease_do what, struct or_lease_event *event);
 struct or_lease_event or_lease_time(void);
