@@ -179,7 +179,7 @@ static bool add_holder(void *context, const struct onerow_lease_view *view)
     if (view->held) {
         or_buffer_text(holder->text, ": ");
         or_lease_add_who(holder->text, view->who);
-        or_buffer_text(holder->text, " has it since ");
+        or_buffer_text(holder->text, " since ");
         or_lease_add_time(holder->text, view->since_ms);
     }
     return false;
@@ -217,10 +217,10 @@ void or_lease_line_show(struct or_lease_line *line, uint64_t place, uint64_t lef
     or_buffer_init(&text);
     or_buffer_text(&text, "onerow: waiting for ");
     or_lease_add_plain(&text, line->name);
-    look(line, &text);
-    or_buffer_text(&text, ", ");
+    or_buffer_printf(&text, ", place %llu, ", (unsigned long long)place);
     or_lease_add_span(&text, left_ms);
-    or_buffer_printf(&text, " left; place %llu", (unsigned long long)place);
+    or_buffer_text(&text, " left");
+    look(line, &text);
     struct onerow_span shown = or_buffer_view(&text);
     shown = line->terminal ? or_span_cut(shown, width() - 1) : shown;
     fprintf(stderr, "%s%.*s%s", line->terminal ? "\r\033[K" : "", (int)shown.len, shown.data,

@@ -84,12 +84,18 @@ static void look_at_the_lease(struct or_watch *watch)
 /* ---- the job -----------------------------------------------------------------------------------
  */
 
-/* To a command that was stopped, or that runs in the background and is fetched. */
-static void go_on(const struct or_watch *watch)
+/* Whoever has given us the terminal means the command. A shell that fetches a job which runs in the
+ * background does not even tell it. */
+static void pass_terminal_on(const struct or_watch *watch)
 {
     if (or_terminal_is_ours(watch->terminal)) {
         or_terminal_give(watch->terminal, watch->guard->group.id);
     }
+}
+
+static void go_on(const struct or_watch *watch)
+{
+    pass_terminal_on(watch);
     (void)or_group_signal(&watch->guard->group, SIGCONT);
 }
 
@@ -117,7 +123,13 @@ static void look_at_stops(struct or_watch *watch)
     unsigned stops = atomic_load(&board->stops);
     bool stopped = stops != watch->stops && atomic_load(&board->state) == OR_COMMAND_STOPPED;
     watch->stops = stops;
-    if (stopped && !watch->ending && watch->terminal->fd >= 0) {
+    if (!stopped || watch->ending || watch->terminal->fd < 0) {
+        return;
+    }
+    int by = atomic_load(&board->status);
+    if ((by == SIGTTIN || by == SIGTTOU) && or_terminal_is_ours(watch->terminal)) {
+        go_on(watch); /* fetched a moment ago */
+    } else {
         stop_too(watch);
     }
 }
@@ -146,13 +158,16 @@ static void pass_signals_on(struct or_watch *watch)
 /* ---- its end -----------------------------------------------------------------------------------
  */
 
+/* By itself, or by the guardian. */
 static void end_well(struct or_watch *watch)
 {
-    bool failed = atomic_load(&watch->guard->board->state) == OR_COMMAND_FAILED;
-    watch->status = atomic_load(&watch->guard->board->status);
+    const struct or_board *board = watch->guard->board;
+    bool failed = atomic_load(&board->state) == OR_COMMAND_FAILED;
+    watch->status = atomic_load(&board->status);
     watch->end = failed ? OR_WATCH_FAILED : OR_WATCH_ENDED;
-    if (failed && watch->status == ECANCELED) {
-        watch->end = OR_WATCH_LOST; /* the time was over before it could be started */
+    if (atomic_load(&board->forced) || (failed && watch->status == ECANCELED)) {
+        watch->end = OR_WATCH_LOST; /* by us being stopped; perhaps before it could be started */
+        or_lease_say("lease %s: it was lost; %s was ended", watch->lease, watch->command);
     }
 }
 
@@ -177,11 +192,7 @@ static bool lose_guardian(struct or_watch *watch)
         return childless;
     }
     if (childless && (well || state == OR_COMMAND_ENDED || state == OR_COMMAND_FAILED)) {
-        if (atomic_load(&watch->guard->board->forced)) {
-            watch->end = OR_WATCH_LOST;
-        } else {
-            end_well(watch);
-        }
+        end_well(watch);
         return true;
     }
     begin_ending(watch, OR_WATCH_UNGUARDED, or_wake_now_ms() + watch->ttl_ms / PARTS * GRACE);
@@ -251,6 +262,9 @@ static bool turn(struct or_watch *watch)
         signal_all(watch, SIGKILL);
     }
     look_at_stops(watch);
+    if (is_started(watch) && !watch->ending) {
+        pass_terminal_on(watch);
+    }
     tell_of_rest(watch);
     return false;
 }

@@ -90,6 +90,7 @@ static void the_proportions_are_kept(void **state)
     uint64_t until_ms = 0;
     begin(0);
     assert_int_equal(right_at(START), OR_LEASE_RIGHT_NONE);
+    assert_int_equal(or_lease_last_ms(&lease), 0);
     hold(0);
     assert_int_equal(command.until_ms, START + 2000);
     assert_int_equal(at(START + 1999), OR_LEASE_DO_SLEEP);
@@ -98,6 +99,7 @@ static void the_proportions_are_kept(void **state)
     assert_int_equal(or_lease_watch(&lease, START + 13999, &until_ms), OR_LEASE_RIGHT_STOP);
     assert_int_equal(until_ms, START + 14000);
     assert_int_equal(right_at(START + 14000), OR_LEASE_RIGHT_END);
+    assert_int_equal(or_lease_last_ms(&lease), START + 14000);
     assert_int_equal(at(START + 2000), OR_LEASE_DO_RENEW);
     /* a renewal counts from its sending, too */
     assert_int_equal(answer(ONEROW_LEASE_HELD, START + 2000, START + 3000, TTL, 0),
@@ -244,6 +246,7 @@ static void what_the_coordinator_took_away_stops_at_once(void **state)
     assert_int_equal(or_lease_watch(&lease, START + 2100, &until_ms), OR_LEASE_RIGHT_STOP);
     assert_int_equal(until_ms, START + 3100);
     assert_int_equal(right_at(START + 3100), OR_LEASE_RIGHT_END);
+    assert_int_equal(or_lease_last_ms(&lease), START + 3100);
     or_lease_leave(&lease);
     assert_int_equal(at(START + 2200), OR_LEASE_DO_NOTHING);
     assert_int_equal(lease.end, OR_LEASE_END_LOST);
