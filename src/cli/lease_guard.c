@@ -46,7 +46,6 @@
 #include "cli/lease_show.h"
 
 #define PIECE_MS 1000U /* a longer sleep is cut: its clock stands while the machine sleeps */
-#define KILL_MS  10U   /* between two rounds of killing */
 
 struct order {
     uint64_t token;
@@ -65,6 +64,7 @@ struct guardian {
     bool childless; /* nothing is left of the command */
     bool told;      /* it was told to end */
     uint64_t kill_ms;
+    unsigned kills; /* rounds of killing */
 };
 
 /* ---- messages with a descriptor ----------------------------------------------------------------
@@ -300,6 +300,7 @@ static void look_at_the_time(struct guardian *guardian)
     }
     if (guardian->told && now_ms >= guardian->kill_ms) {
         signal_all(guardian, SIGKILL);
+        guardian->kills++;
     }
 }
 
@@ -310,7 +311,7 @@ static int sleep_ms(const struct guardian *guardian)
     if (guardian->childless) {
         return -1;
     }
-    return (int)(left == 0 ? KILL_MS : or_u64_min(left, PIECE_MS));
+    return left == 0 ? or_tree_kill_wait_ms(guardian->kills) : (int)or_u64_min(left, PIECE_MS);
 }
 
 static void hear(struct guardian *guardian)
@@ -453,6 +454,7 @@ void or_guard_finish(struct or_guard *guard)
         guard->fd = -1;
     }
     if (guard->pid > 0) {
+        (void)kill(guard->pid, SIGCONT);
         (void)or_guard_reap(guard);
     }
     if (guard->group.fd >= 0) {

@@ -24,6 +24,8 @@
 #include <unistd.h>
 
 #define SIGNAL_PROCESS_GROUP (1U << 2) /* PIDFD_SIGNAL_PROCESS_GROUP, which older headers lack */
+#define KILL_WAIT_MS         10
+#define KILL_DOUBLE          7U /* doubled so often at most: about a second */
 
 /* ---- groups ------------------------------------------------------------------------------------
  */
@@ -181,6 +183,11 @@ void or_tree_signal(int number, pid_t except, const struct or_group *group)
         }
     }
     free(listing.all);
+}
+
+int or_tree_kill_wait_ms(unsigned times)
+{
+    return KILL_WAIT_MS << (times < KILL_DOUBLE ? times : KILL_DOUBLE);
 }
 
 unsigned or_tree_count(pid_t except, pid_t *pid)

@@ -23,6 +23,10 @@ bool or_group_signal(const struct or_group *group, int number);
  * (NULL: to all), which have had it. Those that are started meanwhile are missed. */
 void or_tree_signal(int number, pid_t except, const struct or_group *group);
 
+/* Whoever cannot be killed is tried again, ever more seldom: how long to wait after so many times.
+ */
+int or_tree_kill_wait_ms(unsigned times);
+
 /* How many there are, without `except`; one of them in *pid. */
 unsigned or_tree_count(pid_t except, pid_t *pid);
 

@@ -88,7 +88,7 @@ static void look_at_the_lease(struct or_watch *watch)
  * background does not even tell it. */
 static void pass_terminal_on(const struct or_watch *watch)
 {
-    if (or_terminal_is_ours(watch->terminal)) {
+    if (or_terminal_is_ours(watch->terminal) && or_group_signal(&watch->guard->group, 0)) {
         or_terminal_give(watch->terminal, watch->guard->group.id);
     }
 }
@@ -137,7 +137,10 @@ static void look_at_stops(struct or_watch *watch)
 static void pass_on(struct or_watch *watch, int number)
 {
     if (number != SIGCONT) {
-        (void)or_group_signal(&watch->guard->group, number);
+        if (!or_group_signal(&watch->guard->group, number) && number != SIGTSTP) {
+            or_tree_signal(number, watch->guard->pid,
+                           NULL); /* only what it has left behind is there */
+        }
         return;
     }
     look_at_the_lease(watch);
@@ -199,7 +202,19 @@ static bool lose_guardian(struct or_watch *watch)
     return childless;
 }
 
-/* A command that has ended, and a wrapper that has not, are a riddle. */
+/* A command that was interrupted from the terminal was interrupted with all that waits for it. */
+static void take_the_terminal(struct or_watch *watch)
+{
+    const struct or_board *board = watch->guard->board;
+    int status = atomic_load(&board->status);
+    bool ended = atomic_load(&board->state) == OR_COMMAND_ENDED;
+    bool died = ended ? WIFSIGNALED(status) : watch->ending;
+    bool had = or_terminal_take(watch->terminal, watch->guard->group.id, died);
+    watch->interrupted |= had && ended && died && WTERMSIG(status) == SIGINT;
+}
+
+/* A command that has ended, and a wrapper that has not, are a riddle. Where none of its group is
+ * left, the terminal is ours, to be interrupted by. */
 static void tell_of_rest(struct or_watch *watch)
 {
     pid_t one = 0;
@@ -212,6 +227,9 @@ static void tell_of_rest(struct or_watch *watch)
         return;
     }
     watch->told_of_rest = true;
+    if (!or_group_signal(&watch->guard->group, 0)) {
+        take_the_terminal(watch);
+    }
     unsigned n = or_tree_count(watch->guard->pid, &one);
     or_lease_say("lease %s: %s has ended, and %u of its processes still run (such as pid %ld); it "
                  "is held until they end",
@@ -224,6 +242,9 @@ static void tell_of_rest(struct or_watch *watch)
 static int sleep_ms(const struct or_watch *watch)
 {
     uint64_t ms = or_u64_min(PIECE_MS, watch->ttl_ms / PARTS / LOOKS_MORE);
+    if (watch->kills) {
+        return or_tree_kill_wait_ms(watch->kills);
+    }
     if (watch->ending) {
         ms = or_u64_min(ms, or_u64_sub(watch->kill_ms, or_wake_now_ms()));
         ms = watch->guarded ? ms : SHORT_MS;
@@ -260,6 +281,7 @@ static bool turn(struct or_watch *watch)
     }
     if (watch->ending && or_wake_now_ms() >= watch->kill_ms) {
         signal_all(watch, SIGKILL);
+        watch->kills++;
     }
     look_at_stops(watch);
     if (is_started(watch) && !watch->ending) {
@@ -267,16 +289,6 @@ static bool turn(struct or_watch *watch)
     }
     tell_of_rest(watch);
     return false;
-}
-
-/* A command that was interrupted from the terminal was interrupted with all that waits for it. */
-static void take_the_terminal(struct or_watch *watch)
-{
-    bool died =
-        watch->end == OR_WATCH_ENDED ? WIFSIGNALED(watch->status) : watch->end != OR_WATCH_FAILED;
-    bool had = or_terminal_take(watch->terminal, watch->guard->group.id, died);
-    watch->interrupted = had && watch->end == OR_WATCH_ENDED && WIFSIGNALED(watch->status) &&
-                         WTERMSIG(watch->status) == SIGINT;
 }
 
 void or_watch_command(struct or_watch *watch, int keep_fd)
@@ -293,4 +305,5 @@ void or_watch_command(struct or_watch *watch, int keep_fd)
     while (!turn(watch)) {
     }
     take_the_terminal(watch);
+    watch->interrupted &= watch->end == OR_WATCH_ENDED;
 }

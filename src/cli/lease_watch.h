@@ -35,6 +35,7 @@ struct or_watch {
     bool guarded;
     bool told_of_rest;
     uint64_t kill_ms;
+    unsigned kills;
     uint64_t ended_ms; /* when its first process was seen to have ended */
     unsigned stops;    /* that were acted on */
 };

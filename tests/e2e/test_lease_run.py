@@ -185,6 +185,16 @@ def test_held_until_nothing_is_left(t):
         assert is_free(t, "job")
 
 
+def test_what_is_left_gets_the_signals(t):
+    """Otherwise nothing but kill -9 would end it."""
+    t.write("left.sh", "echo $$ >left.new; mv left.new left.pid; exec sleep 1000")
+    process = start(t, *LONG, "job", "--", "sh", "-c", "setsid sh left.sh & exit 3")
+    pid = wait_for_pid(t, "left")
+    assert b"still run" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    assert t.finish(process).code == 3 and not alive(pid)
+
+
 # ---- killed ------------------------------------------------------------------------------------
 
 def test_killed_command(t):
@@ -235,6 +245,32 @@ def test_control_without_a_guardian_two_work_at_once(t):
         assert "SIGTERM" in signals(t), "the kernel tells it"
     finally:
         kill(pid, "SIGKILL")
+
+
+def test_killed_wrapper_and_guardian_with_a_command_that_runs_on(t):
+    """SQLite: it keeps the session alive that it was started by; with it, the lease ends at once."""
+    process, pid = start_witness(t, *LONG, "job", ending="")
+    kill(process.pid, "SIGSTOP")
+    kill(parent(pid), "SIGKILL")
+    process.kill()
+    process.wait()
+    try:
+        assert run(t, "-n", "job", "true").code == 1, "it still runs"
+        kill(pid, "SIGKILL")
+        wait_for_end(t, pid)
+        assert run(t, "job", "true").code == 0, "long before its time is over"
+    finally:
+        kill(pid, "SIGKILL") if alive(pid) else None
+
+
+def test_killed_wrapper_keeps_nobody_waiting(t):
+    """SQLite: nothing is left, so nothing holds the lease."""
+    process, pid = start_witness(t, *LONG, "job")
+    waiter = start(t, "job", "--", "sh", "-c", f"kill -0 {pid} && echo overlap; true")
+    t.wait_until(lambda: lease(t, "job")["waiters"] == 1, what="a waiter")
+    process.kill()
+    result = t.finish(waiter)
+    assert result.code == 0 and result.out == "", result
 
 
 def test_killed_wrapper_ends_everything(t):

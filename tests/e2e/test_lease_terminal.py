@@ -225,8 +225,9 @@ def test_started_in_the_background(t, shell):
     pid = wait_for_pid(t, "echo")
     shell.expect("READY")
     shell.until(lambda: stopped(pid) and stopped(parent(parent(pid))), "reading stops the job")
-    shell.line("")
-    shell.expect("Stopped")
+    while "Stopped" not in shell.seen:  # said at the next prompt, once the shell knows it
+        shell.line("")
+        shell.sync()
     assert foreground(shell) == shell.pid
     shell.line("fg")
     shell.until(lambda: foreground(shell) == pid, "the terminal is the command's")
@@ -315,6 +316,20 @@ def test_a_killed_command_leaves_the_terminal_as_it_was(t, shell):
     shell.until(lambda: foreground(shell) != shell.pid, "cat has the terminal")
     assert termios.tcgetattr(shell.fd)[3] == before
     shell.type("\x04")
+
+
+@in_shell
+def test_interrupt_ends_what_is_left(t, shell):
+    t.write("left.py", "import os, time\nopen('x.new', 'w').write(str(os.getpid()))\n"
+                       "os.rename('x.new', 'x.pid')\ntry:\n    time.sleep(1000)\n"
+                       "except KeyboardInterrupt:\n    pass\n")
+    shell.lease("-- bash -mc '/usr/bin/python3 left.py & exit 3'")
+    pid = wait_for_pid(t, "x")
+    shell.expect("still run")
+    wrapper = parent(parent(pid))
+    shell.until(lambda: foreground(shell) == wrapper, "the terminal is the wrapper's")
+    shell.type("\x03")
+    assert shell.sync() == 3 and not alive(pid)
 
 
 @in_shell
