@@ -140,10 +140,12 @@ static void poke(const struct guardian *guardian, int fd)
     (void)send_with(guardian->fd, &byte, 1, fd); /* full: there is enough to wake up for */
 }
 
+/* A stop is counted once it can be seen: whoever has seen the count has seen the stop. */
 static void tell_state(const struct guardian *guardian, enum or_command_state state, int status)
 {
     atomic_store(&guardian->board->status, status);
     atomic_store(&guardian->board->state, (int)state);
+    atomic_fetch_add(&guardian->board->stops, state == OR_COMMAND_STOPPED);
     poke(guardian, -1);
 }
 
@@ -241,7 +243,6 @@ static void see_command(struct guardian *guardian, int status)
         see_exec(guardian); /* it ran, if only for a moment */
     }
     if (WIFSTOPPED(status)) {
-        atomic_fetch_add(&guardian->board->stops, 1);
         tell_state(guardian, OR_COMMAND_STOPPED, WSTOPSIG(status));
     } else if (WIFCONTINUED(status)) {
         tell_state(guardian, OR_COMMAND_RUNS, 0);

@@ -268,12 +268,10 @@ static int acquire_and_run(struct run *run)
         or_lease_session_open(run->where.url, &or_signals_stop, &run->session, &error);
     status = status == ONEROW_OK ? acquire(run, &error) : status;
     if (status == ONEROW_OK && or_flag_is_set(&or_signals_stop)) {
-        status = or_lease_release(run->watch.hold, NULL); /* or it runs out */
-        run->watch.hold = NULL;
         status = or_fail(&error, ONEROW_INTERRUPTED, "lease %s: interrupted", run->name);
     }
     int code = status == ONEROW_OK ? run_command(run) : not_acquired(run, status, &error);
-    or_lease_session_close(run->session);
+    or_lease_session_close(run->session); /* releases what was interrupted, too */
     return code;
 }
 

@@ -68,7 +68,19 @@ struct listing {
     size_t room;
 };
 
-/* /proc/PID/stat: the name, in parentheses, may hold anything. */
+#define PARENT 2U /* fields of /proc/PID/stat, counted behind the name */
+#define GROUP  3U
+#define BEGAN  20U
+
+/* The n-th field of a text that begins with a space; 0: there is none. */
+static unsigned long long number_at(const char *text, unsigned n)
+{
+    for (; text && n > 1; n--) {
+        text = strchr(text + 1, ' ');
+    }
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
 static bool look(pid_t pid, struct process *process)
 {
     char path[64];
@@ -81,19 +93,13 @@ static bool look(pid_t pid, struct process *process)
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
-    const char *rest = strrchr(text, ')');
-    long parent = 0;
-    long group = 0;
-    *process = (struct process){.pid = pid};
-    /* state ppid pgrp, then 16 fields, then the start time */
-    bool known =
-        rest && sscanf(rest,
-                       ") %*c %ld %ld %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                       "%*s %*s %llu",
-                       &parent, &group, &process->began) == 3;
-    process->parent = (pid_t)parent;
-    process->group = (pid_t)group;
-    return known;
+    const char *rest = strrchr(text, ')'); /* the name, in parentheses, may hold anything */
+    rest = rest ? rest + 1 : NULL;
+    *process = (struct process){.pid = pid,
+                                .parent = (pid_t)number_at(rest, PARENT),
+                                .group = (pid_t)number_at(rest, GROUP),
+                                .began = number_at(rest, BEGAN)};
+    return process->began != 0;
 }
 
 static bool add(struct listing *listing, const struct process *process)

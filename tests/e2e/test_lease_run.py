@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """onerow lease run: exit codes, what the command inherits, signals, and what happens when the
 wrapper, its guardian or the command is killed or stopped."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -185,6 +186,20 @@ def test_held_until_nothing_is_left(t):
         assert is_free(t, "job")
 
 
+def test_control_whoever_releases_at_the_commands_end_lets_two_work(t):
+    """flock -o does so: the lock is free while what the command has started still works."""
+    flock = [harness.need("flock", "util-linux"), "-o", "lock", "sh", "-c"]
+    t.write("left.sh", "echo $$ >left.new; mv left.new left.pid; exec sleep 1000")
+    subprocess.run([*flock, "setsid sh left.sh & exit 0"], cwd=t.folder, check=True)
+    pid = wait_for_pid(t, "left")
+    try:
+        second = subprocess.run([*flock, f"kill -0 {pid} && echo overlap"], cwd=t.folder,
+                                capture_output=True, text=True)
+        assert second.stdout == "overlap\n", second
+    finally:
+        kill(pid, "SIGKILL")
+
+
 def test_what_is_left_gets_the_signals(t):
     """Otherwise nothing but kill -9 would end it."""
     t.write("left.sh", "echo $$ >left.new; mv left.new left.pid; exec sleep 1000")
@@ -354,6 +369,31 @@ def test_taken_by_force_just_before_the_end(t):
     kill(pid, "SIGTERM")
     result = t.finish(process)
     assert result.code == 75 and "lost before" in result.err, result
+
+
+@contextlib.contextmanager
+def locked(t):
+    """The coordinator is away: somebody holds its database, and nobody renews anything."""
+    client = subprocess.Popen([harness.need("sqlite3", "sqlite3"), t.path("leases.db")],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        client.stdin.write(".timeout 60000\nBEGIN IMMEDIATE;\nSELECT 'locked';\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == "locked\n"
+        yield
+    finally:
+        client.communicate()
+
+
+def test_coordinator_away(t):
+    """The command is told to end, then killed; and whoever asks does not take that for an answer."""
+    process, pid = start_witness(t, *SHORT, "job", ending="")
+    with locked(t):
+        result = t.finish(process)
+        assert result.code == 75 and "it was lost" in result.err, result
+        assert signals(t)[0] == "SIGTERM" and not alive(pid)
+        asked = run(t, "-n", "-E", "42", "job", "true")
+        assert asked.code == 75 and "locked" in asked.err, asked
 
 
 def test_stopped_wrapper(t):
