@@ -9,20 +9,20 @@ COORDINATOR = "sqlite:leases.db"
 
 # Writes its pid into FILE.pid and each signal that it gets into FILE.signals; ends at those of ENDING.
 WITNESS = r"""
-import os, signal, sys, time
+import os, signal, sys
 name, ending = sys.argv[1], sys.argv[2].split(",")
-def tell(number, frame):
-    with open(name + ".signals", "a") as file:
-        file.write(signal.Signals(number).name + "\n")
-    if signal.Signals(number).name in ending:
-        os._exit(0)
-for one in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "WINCH", "CONT", "TSTP"):
-    signal.signal(getattr(signal, "SIG" + one), tell)
+all_of_them = [getattr(signal, "SIG" + one) for one in
+               ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "WINCH", "CONT", "TSTP")]
+signal.pthread_sigmask(signal.SIG_BLOCK, all_of_them)
 with open(name + ".new", "w") as file:
     file.write(str(os.getpid()))
 os.rename(name + ".new", name + ".pid")
 while True:
-    time.sleep(1000)
+    number = signal.sigwait(all_of_them)
+    with open(name + ".signals", "a") as file:
+        file.write(signal.Signals(number).name + "\n")
+    if signal.Signals(number).name in ending:
+        os._exit(0)
 """
 
 

@@ -244,7 +244,7 @@ def test_killed_wrapper_with_a_stubborn_command(t):
     process.kill()
     result = run(t, "job", "--", "sh", "-c", f"kill -0 {pid} && echo overlap; true")
     assert result.code == 0 and result.out == "", result
-    assert signals(t)[0] == "SIGTERM", signals(t)
+    assert "SIGTERM" in signals(t), signals(t)
 
 
 def test_control_without_a_guardian_two_work_at_once(t):
@@ -391,7 +391,7 @@ def test_coordinator_away(t):
     with locked(t):
         result = t.finish(process)
         assert result.code == 75 and "it was lost" in result.err, result
-        assert signals(t)[0] == "SIGTERM" and not alive(pid)
+        assert "SIGTERM" in signals(t) and not alive(pid)
         asked = run(t, "-n", "-E", "42", "job", "true")
         assert asked.code == 75 and "locked" in asked.err, asked
 
@@ -402,7 +402,7 @@ def test_stopped_wrapper(t):
     kill(process.pid, "SIGSTOP")
     result = run(t, "job", "--", "sh", "-c", f"kill -0 {pid} && echo overlap; true")
     assert result.code == 0 and result.out == "", result
-    assert signals(t)[0] == "SIGTERM" and stopped(process.pid)
+    assert "SIGTERM" in signals(t) and stopped(process.pid)
     kill(process.pid, "SIGCONT")
     ended = t.finish(process)
     assert ended.code == 75 and "it was not renewed in time" in ended.err, ended

@@ -194,13 +194,15 @@ def test_stop_and_fetch(t, shell):
 
 @in_shell
 def test_stop_and_go_on_in_the_background(t, shell):
-    t.write("count.sh", "echo $$ >x.new; mv x.new x.pid; n=0\n"
-                        "while :; do n=$((n+1)); echo $n >count; sleep 0.01; done\n")
+    # no shell: one that is about to start something does not stop
+    t.write("count.py", "import os, time\nopen('x.new', 'w').write(str(os.getpid()))\n"
+                        "os.rename('x.new', 'x.pid')\nn = 0\nwhile True:\n    n += 1\n"
+                        "    open('count', 'w').write(str(n))\n    time.sleep(0.01)\n")
 
     def count():
         with open(t.path("count"), encoding="ascii") as file:
             return file.read()
-    shell.lease("sh count.sh")
+    shell.lease("/usr/bin/python3 count.py")
     pid = wait_for_pid(t, "x")
     shell.type("\x1a")
     shell.expect("Stopped")
