@@ -134,13 +134,19 @@ static void look_at_stops(struct or_watch *watch)
     }
 }
 
+/* Where nobody is left in the command's group, it is for what the command has left behind: nothing
+ * else would end that. It cannot be stopped, for nobody would know of it. */
+static void pass_to_group(const struct or_watch *watch, int number)
+{
+    if (!or_group_signal(&watch->guard->group, number) && number != SIGTSTP) {
+        or_tree_signal(number, watch->guard->pid, NULL);
+    }
+}
+
 static void pass_on(struct or_watch *watch, int number)
 {
     if (number != SIGCONT) {
-        if (!or_group_signal(&watch->guard->group, number) && number != SIGTSTP) {
-            or_tree_signal(number, watch->guard->pid,
-                           NULL); /* only what it has left behind is there */
-        }
+        pass_to_group(watch, number);
         return;
     }
     look_at_the_lease(watch);
