@@ -32,9 +32,9 @@
 #include "coordinator/coordinator.h"
 #include "engine/lease_internal.h"
 
-#define LOCK_WAIT_MS                                                                               \
-    1000U /* the coordinator's, for its own locks: others have renewals to send                    \
-           */
+/* How long the coordinator waits for its own locks: others have renewals to send. */
+#define LOCK_WAIT_MS 1000U
+
 #define PATIENCE_MS 10000U
 #define POLL_MS     1000U
 #define STOP_MS     50U /* the flag is looked at as often */
