@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "core/key.h"
 #include "engine/audit.h"
+#include "engine/lease_desk.h"
 
 struct look {
     struct or_cli cli;
@@ -54,9 +55,8 @@ static enum onerow_status each_table(struct look *look, look_at *visit, struct o
 {
     const struct or_config *config = &look->cli.config;
     if (config->n_tables == 0) {
-        return or_fail(error, ONEROW_CONFIG,
-                       "there is no onerow.yaml here and no --store\n  onerow init sqlite:app.db "
-                       "writes a first one");
+        const struct or_config_table *none = NULL;
+        return or_config_table(config, NULL, &none, error); /* says what is missing, and where */
     }
     size_t n = look->argc ? (size_t)look->argc : config->n_tables;
     for (size_t i = 0; i < n; i++) {
@@ -73,15 +73,17 @@ static enum onerow_status each_table(struct look *look, look_at *visit, struct o
     return look->worst;
 }
 
-static int run_look(int argc, char **argv, const struct argp_option *own, const char *arguments,
-                    const char *doc, look_at *visit)
+typedef enum onerow_status look_around(struct look *look, struct onerow_error *error);
+
+static int run_all(int argc, char **argv, const struct argp_option *own, const char *arguments,
+                   const char *doc, look_around *all)
 {
     struct look look = {0};
     struct onerow_error error = {0};
     or_cli_parse(argc, argv, own, parse, arguments, doc, &look);
     enum onerow_status status = or_cli_load(&look.cli, &error);
     if (status == ONEROW_OK) {
-        status = each_table(&look, visit, &error);
+        status = all(&look, &error);
     }
     or_config_finish(&look.cli.config);
     return or_cli_end(status, &error);
@@ -172,12 +174,17 @@ static enum onerow_status audit_table(struct look *look, const struct or_config_
     return status;
 }
 
+static enum onerow_status audit_all(struct look *look, struct onerow_error *error)
+{
+    return each_table(look, audit_table, error);
+}
+
 static int run_audit(int argc, char **argv)
 {
-    return run_look(argc, argv, NULL, "[TABLE…]",
-                    "Lists the keys that more than one row carries, by the same rule as put. Exit "
-                    "code 1: there are some.",
-                    audit_table);
+    return run_all(argc, argv, NULL, "[TABLE…]",
+                   "Lists the keys that more than one row carries, by the same rule as put. Exit "
+                   "code 1: there are some.",
+                   audit_all);
 }
 
 /* ---- check --------------------------------------------------------------------------------- */
@@ -248,12 +255,77 @@ static enum onerow_status check_table(struct look *look, const struct or_config_
     return status;
 }
 
+/* ---- check: the coordinator ----------------------------------------------------------------- */
+
+static bool no_more(void *context, const struct onerow_lease_view *view)
+{
+    (void)context;
+    (void)view;
+    return false;
+}
+
+static void print_coordinator(const struct look *look, enum onerow_status status,
+                              const struct onerow_error *error)
+{
+    static const char *const HOST = "leases and shared rate windows for the processes of this host";
+    static const char *const HOSTS = "leases and shared rate windows for all who reach it";
+    const char *url = look->cli.config.coordinator;
+    bool good = status == ONEROW_OK;
+    const char *text = !good ? error->text : strncmp(url, "sqlite:", 7) == 0 ? HOST : HOSTS;
+    struct or_buffer shown;
+    struct or_buffer line;
+    or_buffer_init(&shown);
+    or_buffer_init(&line);
+    or_url_mask(url, &shown);
+    if (look->cli.json) {
+        or_buffer_text(&line, "{\"coordinator\":");
+        or_buffer_json(&line, or_buffer_view(&shown));
+        or_buffer_printf(&line, ",\"status\":\"%s\",\"%s\":", onerow_status_name(status),
+                         good ? "promise" : "error");
+        or_buffer_json(&line, or_span(text));
+        or_buffer_char(&line, '}');
+    } else {
+        or_buffer_printf(&line, "coordinator  %s\n  %s%s", or_buffer_cstr(&shown),
+                         good ? "" : "REFUSED: ", text);
+    }
+    puts(or_buffer_cstr(&line));
+    or_buffer_finish(&shown);
+    or_buffer_finish(&line);
+}
+
+static enum onerow_status check_coordinator(struct look *look, struct onerow_error *error)
+{
+    struct or_lease_desk *desk = NULL;
+    enum onerow_status status = or_lease_desk_open(look->cli.config.coordinator, &desk, error);
+    if (status == ONEROW_OK) {
+        status = or_lease_desk_list(desk, OR_SPAN(""), false, no_more, NULL, error);
+    }
+    or_lease_desk_close(desk);
+    print_coordinator(look, status, error);
+    return status;
+}
+
+/* The coordinator is a part of the whole, and of no table. */
+static enum onerow_status check_all(struct look *look, struct onerow_error *error)
+{
+    bool coordinates = look->cli.config.coordinator && look->argc == 0;
+    if (coordinates) {
+        struct onerow_error failure = {0};
+        note(look, check_coordinator(look, &failure), &failure);
+    }
+    if (coordinates && look->cli.config.n_tables == 0) {
+        *error = look->worst_error;
+        return look->worst;
+    }
+    return each_table(look, check_table, error);
+}
+
 static int run_check(int argc, char **argv)
 {
-    return run_look(argc, argv, NULL, "[TABLE…]",
-                    "Reads the configuration, connects to everything and says what each table is "
-                    "promised, or why it is refused and what to run.",
-                    check_table);
+    return run_all(argc, argv, NULL, "[TABLE…]",
+                   "Reads the configuration, connects to everything and says what each table is "
+                   "promised, or why it is refused and what to run.",
+                   check_all);
 }
 
 /* ---- sql ------------------------------------------------------------------------------------ */
@@ -287,11 +359,16 @@ static const struct argp_option sql_options[] = {
     {0},
 };
 
+static enum onerow_status print_all(struct look *look, struct onerow_error *error)
+{
+    return each_table(look, print_statement, error);
+}
+
 static int run_sql(int argc, char **argv)
 {
-    return run_look(argc, argv, sql_options, "[TABLE…]",
-                    "Prints the upsert statement of a table, for use inside your own transaction.",
-                    print_statement);
+    return run_all(argc, argv, sql_options, "[TABLE…]",
+                   "Prints the upsert statement of a table, for use inside your own transaction.",
+                   print_all);
 }
 
 const struct or_command or_cmd_audit = {

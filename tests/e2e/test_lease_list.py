@@ -44,6 +44,15 @@ def test_what_is_held(t):
     assert listing(t, "--all").splitlines()[1].split()[-4:] == ["-", "-", "-", "0"]
 
 
+def test_check_asks_the_coordinator(t):
+    t.write("onerow.yaml", "coordinator: \"sqlite:locks.db\"\n")
+    result = t.onerow("check")
+    assert result.code == 0 and "sqlite:locks.db" in result.out and "this host" in result.out, result
+    t.write("onerow.yaml", "coordinator: \"postgres://127.0.0.1:1/none\"\n")
+    result = t.onerow("check", "--json")
+    assert result.code == 69 and json.loads(result.out)["status"] == "UNAVAILABLE", result
+
+
 def test_by_prefix(t):
     for name in ("a/1", "a/2", "b", "a%"):
         assert run(t, name, "true").code == 0
