@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
-.PHONY: all setup coverage demo demo-postgres test mutants reliability soak bench bench-postgres fuzz install format lint clean
+.PHONY: all setup coverage demo demo-postgres test mutants reliability soak bench bench-leases bench-postgres fuzz install format lint clean
 
 all: build/build.ninja
 	@ninja -C build --quiet
@@ -37,6 +37,9 @@ soak: setup all
 
 bench: setup all
 	@bench/run
+
+bench-leases: setup all
+	@bench/leases/run
 
 bench-postgres: setup all
 	@bench/postgres/run

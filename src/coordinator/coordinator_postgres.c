@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A ledger in a PostgreSQL database, for the processes of many machines.
+ * A ledger in a PostgreSQL database, for the processes of many machines. (Leases are explained at
+ * the top of coordinator_postgres_lease.c.)
  *
  * - It lies in a schema of its own, `onerow`, and nowhere else: tables that were found by the
  *   search path would be other ones for another role, and two ledgers are as good as none.
@@ -41,17 +42,19 @@ static enum onerow_status explain(struct or_remote *remote, enum onerow_status s
         return status;
     }
     if (strcmp(link->code, "42501") == 0) {
-        return or_fail(error, ONEROW_CONFIG,
-                       "%s: this role may not use the ledger\n  run, as its owner: GRANT USAGE ON "
-                       "SCHEMA onerow TO ROLE; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES "
-                       "IN SCHEMA onerow TO ROLE",
-                       link->shown);
+        return or_fail(
+            error, ONEROW_CONFIG,
+            "%s: this role may not use onerow's tables\n  run, as their owner: GRANT USAGE ON "
+            "SCHEMA onerow TO ROLE; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES "
+            "IN SCHEMA onerow TO ROLE",
+            link->shown);
     }
     if (strcmp(link->code, "42P01") == 0 || strcmp(link->code, "3F000") == 0) {
-        return or_fail(error, ONEROW_VANISHED,
-                       "%s: the ledger's tables are gone from the schema onerow\n  bring them back "
-                       "from a backup, or run the same command again, which begins a new ledger",
-                       link->shown);
+        return or_fail(
+            error, ONEROW_VANISHED,
+            "%s: tables are gone from the schema onerow\n  bring them back from a backup, or "
+            "run the same command again, which makes new ones",
+            link->shown);
     }
     return status;
 }
@@ -131,4 +134,5 @@ const struct onerow_coordinator_type or_coordinator_postgres = {
     .open = postgres_open,
     .close = postgres_close,
     .ledger = &or_remote_ledger,
+    .leases = &or_remote_leases,
 };

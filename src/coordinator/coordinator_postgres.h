@@ -8,15 +8,26 @@
 
 #include "base/arena.h"
 #include "base/digest.h"
+#include "base/wake.h"
 #include "coordinator/ledger_rules.h"
 #include "postgres/postgres_array.h"
 
 #define OR_REMOTE_WHY 512U
 
+/* The session of base/wake.h's whose channel a connection listens to. */
+struct or_remote_ear {
+    uint64_t connection; /* its number; 0: none ever did */
+    char session[OR_WAKE_SESSION];
+};
+
 struct or_remote {
     struct onerow_coordinator base;
     struct or_link link;
     bool sees_system; /* this role may read the server's identifier */
+    bool has_leases;  /* their tables are there, */
+    bool has_life;    /* and the one that a crash has to empty is unlogged */
+    bool crowded; /* the last lease that was asked for was somebody's, or somebody waited for it */
+    struct or_remote_ear ear;
     struct or_ledger_entries entries;
     char why[OR_REMOTE_WHY]; /* of the last enter or witness */
 };
@@ -46,9 +57,17 @@ ONEROW_CHECKED enum onerow_status or_remote_do(struct or_remote *remote, or_remo
 #define OR_REMOTE_SYSTEM "(SELECT system_identifier FROM pg_control_system())::text"
 #define OR_REMOTE_UNSEEN "NULL::text"
 
-/* Finds the tables, or makes them. */
+/* Finds the tables, or makes them. Those of leases may be missing afterwards, where this role may
+ * not make them. */
 ONEROW_CHECKED enum onerow_status or_remote_prepare(struct or_remote *remote,
                                                     struct onerow_error *error);
+/* The tables of leases are there, or are made now; CONFIG says what to run. */
+ONEROW_CHECKED enum onerow_status or_remote_lease_ready(struct or_remote *remote,
+                                                        struct onerow_error *error);
+
+/* ---- coordinator_postgres_lease.c ------------------------------------------------------------ */
+
+extern const struct onerow_lease_ops or_remote_leases;
 
 /* ---- coordinator_postgres_ledger.c ----------------------------------------------------------- */
 

@@ -10,7 +10,8 @@
  * - READ COMMITTED: a statement sees what is committed when it starts, so that one after a lock
  * sees what the lock's former holder wrote.
  * - No session state: settings are set_config(…, true), which end with the transaction; statements
- *   have no names. Behind a pooler each transaction may meet another session.
+ *   have no names. Behind a pooler each transaction may meet another session. (postgres_link_once.c
+ *   knows when none stands between.)
  * - Until COMMIT is sent, a lost connection means that nothing was kept: RETRY. Once it is, only an
  *   ERROR says that it failed; FATAL does not, because a backend that is terminated while it waits
  *   for a standby has committed already: UNKNOWN.
@@ -33,19 +34,19 @@
  * for what is asked here; statistics of a table that has just grown would say otherwise. Their
  * nominal costs would have statements compiled that take microseconds. */
 #define SETTINGS                                                                                   \
-    "SELECT pg_catalog.set_config('search_path', 'pg_catalog', true), "                            \
-    "pg_catalog.set_config('lock_timeout', '%d', true), "                                          \
-    "pg_catalog.set_config('statement_timeout', '%d', true), "                                     \
-    "pg_catalog.set_config('idle_in_transaction_session_timeout', '%d', true), "                   \
-    "pg_catalog.set_config('enable_hashjoin', 'off', true), "                                      \
-    "pg_catalog.set_config('enable_mergejoin', 'off', true), "                                     \
-    "pg_catalog.set_config('enable_seqscan', 'off', true), "                                       \
-    "pg_catalog.set_config('jit', 'off', true), "                                                  \
+    "SELECT pg_catalog.set_config('search_path', 'pg_catalog', %1$s), "                            \
+    "pg_catalog.set_config('lock_timeout', '%2$d', %1$s), "                                        \
+    "pg_catalog.set_config('statement_timeout', '%3$d', %1$s), "                                   \
+    "pg_catalog.set_config('idle_in_transaction_session_timeout', '%3$d', %1$s), "                 \
+    "pg_catalog.set_config('enable_hashjoin', 'off', %1$s), "                                      \
+    "pg_catalog.set_config('enable_mergejoin', 'off', %1$s), "                                     \
+    "pg_catalog.set_config('enable_bitmapscan', 'off', %1$s), "                                    \
+    "pg_catalog.set_config('enable_seqscan', 'off', %1$s), "                                       \
+    "pg_catalog.set_config('jit', 'off', %1$s), "                                                  \
     "CASE WHEN pg_catalog.current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') "    \
-    "THEN pg_catalog.set_config('synchronous_commit', 'on', true) END"
+    "THEN pg_catalog.set_config('synchronous_commit', 'on', %1$s) END"
 
-#define PREAMBLE   2U /* statements before the first one of a transaction */
-#define PARAMS_MAX 12U
+#define PREAMBLE 2U /* statements before the first one of a transaction */
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -75,34 +76,42 @@ void or_link_clear(struct or_link_statement *statements, unsigned n)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static bool send_statement(struct or_link *link, const struct or_link_statement *statement)
+bool or_link_send(struct or_link *link, const struct or_link_statement *statement,
+                  const char *prepared)
 {
-    Oid types[PARAMS_MAX] = {0};
-    const char *values[PARAMS_MAX] = {0};
-    int lens[PARAMS_MAX] = {0};
-    int formats[PARAMS_MAX] = {0};
+    Oid types[OR_LINK_PARAMS] = {0};
+    const char *values[OR_LINK_PARAMS] = {0};
+    int lens[OR_LINK_PARAMS] = {0};
+    int formats[OR_LINK_PARAMS] = {0};
     unsigned n = statement->n_params;
-    assert(n <= PARAMS_MAX);
+    assert(n <= OR_LINK_PARAMS);
     for (unsigned i = 0; i < n; i++) {
         types[i] = statement->params[i].type;
         values[i] = statement->params[i].data;
         lens[i] = statement->params[i].len;
         formats[i] = 1;
     }
-    return PQsendQueryParams(link->conn, statement->sql, (int)n, types, values, lens, formats, 1);
+    return prepared ? PQsendQueryPrepared(link->conn, prepared, (int)n, values, lens, formats, 1)
+                    : PQsendQueryParams(link->conn, statement->sql, (int)n, types, values, lens,
+                                        formats, 1);
 }
 
-static bool send_preamble(struct or_link *link)
+bool or_link_send_settings(struct or_link *link, bool local)
 {
-    char settings[sizeof SETTINGS + 64];
+    char settings[sizeof SETTINGS + 128];
     /* 0 would stand for "for ever". */
     int wait_ms = link->wait_ms > INT_MAX ? INT_MAX : link->wait_ms ? (int)link->wait_ms : 1;
     int grace = (int)OR_LINK_GRACE_MS / 2;
     int longest = wait_ms > INT_MAX - grace ? INT_MAX : wait_ms + grace;
-    snprintf(settings, sizeof settings, SETTINGS, wait_ms, longest, longest);
-    struct or_link_statement begin = {.sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"};
+    snprintf(settings, sizeof settings, SETTINGS, local ? "true" : "false", wait_ms, longest);
     struct or_link_statement set = {.sql = settings};
-    return send_statement(link, &begin) && send_statement(link, &set);
+    return or_link_send(link, &set, NULL);
+}
+
+static bool send_preamble(struct or_link *link)
+{
+    struct or_link_statement begin = {.sql = OR_LINK_BEGIN};
+    return or_link_send(link, &begin, NULL) && or_link_send_settings(link, true);
 }
 
 static bool send_all(struct or_link *link, const struct or_link_statement *statements, unsigned n,
@@ -110,7 +119,7 @@ static bool send_all(struct or_link *link, const struct or_link_statement *state
 {
     bool sent = PQenterPipelineMode(link->conn) && (!begin || send_preamble(link));
     for (unsigned i = 0; sent && i < n; i++) {
-        sent = send_statement(link, &statements[i]);
+        sent = or_link_send(link, &statements[i], NULL);
     }
     return sent && PQpipelineSync(link->conn);
 }
@@ -137,7 +146,7 @@ static enum onerow_status receive_one(struct or_link *link, PGresult **result,
     return status;
 }
 
-static bool is_answer(const PGresult *result)
+bool or_link_is_answer(const PGresult *result)
 {
     ExecStatusType kind = PQresultStatus(result);
     return kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK;
@@ -155,7 +164,7 @@ static enum onerow_status receive_all(struct or_link *link, struct or_link_state
             return status;
         }
         bool is_statement = i < before + n;
-        if (is_statement && worst == ONEROW_OK && !is_answer(result)) {
+        if (is_statement && worst == ONEROW_OK && !or_link_is_answer(result)) {
             worst = or_link_fail(link, result, i < before ? "beginning" : "asking", error);
         }
         if (is_statement && i >= before && worst == ONEROW_OK) {
@@ -229,9 +238,11 @@ enum onerow_status or_link_run(struct or_link *link, struct or_link_statement *s
 }
 
 /* Whether COMMIT or ROLLBACK was answered with its own name. */
-static bool is_command(PGresult *result, const char *name)
+static bool is_command(const PGresult *result, const char *name)
 {
-    return PQresultStatus(result) == PGRES_COMMAND_OK && strcmp(PQcmdStatus(result), name) == 0;
+    /* libpq only reads it. */
+    PGresult *read = (PGresult *)(uintptr_t)result;
+    return PQresultStatus(read) == PGRES_COMMAND_OK && strcmp(PQcmdStatus(read), name) == 0;
 }
 
 void or_link_rollback(struct or_link *link)
@@ -256,22 +267,21 @@ void or_link_rollback(struct or_link *link)
     link->open = false;
 }
 
-/* ERROR says that the transaction was rolled back; FATAL and PANIC say that the session ended. */
-static bool rolled_back(const PGresult *result)
+bool or_link_rolled_back(const PGresult *result)
 {
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
     return severity && strcmp(severity, "ERROR") == 0;
 }
 
-static enum onerow_status in_doubt(struct or_link *link, struct onerow_error *error)
+enum onerow_status or_link_in_doubt(struct or_link *link, struct onerow_error *error)
 {
     or_link_disconnect(link);
     or_link_rename(error, ONEROW_UNAVAILABLE);
     return ONEROW_UNKNOWN;
 }
 
-static enum onerow_status judge_commit(struct or_link *link, PGresult *result,
-                                       struct onerow_error *error)
+enum onerow_status or_link_judge_commit(struct or_link *link, const PGresult *result,
+                                        struct onerow_error *error)
 {
     if (is_command(result, "COMMIT")) {
         return ONEROW_OK;
@@ -280,9 +290,9 @@ static enum onerow_status judge_commit(struct or_link *link, PGresult *result,
         return or_fail(error, ONEROW_RETRY, "%s: the transaction had failed before its commit",
                        link->shown);
     }
-    bool undone = rolled_back(result);
+    bool undone = or_link_rolled_back(result);
     enum onerow_status status = or_link_fail(link, result, "committing", error);
-    return undone ? status : in_doubt(link, error);
+    return undone ? status : or_link_in_doubt(link, error);
 }
 
 enum onerow_status or_link_commit(struct or_link *link, struct onerow_error *error)
@@ -292,17 +302,17 @@ enum onerow_status or_link_commit(struct or_link *link, struct onerow_error *err
     ++*link->round_trips;
     if (!PQsendQueryParams(link->conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 0)) {
         or_link_lost(link, "committing", error);
-        return in_doubt(link, error);
+        return or_link_in_doubt(link, error);
     }
     enum onerow_status status = or_link_next(link, true, &result, error);
     if (status != ONEROW_OK) {
-        return in_doubt(link, error);
+        return or_link_in_doubt(link, error);
     }
     if (!result) {
         or_link_lost(link, "committing", error);
-        return in_doubt(link, error);
+        return or_link_in_doubt(link, error);
     }
-    status = judge_commit(link, result, error);
+    status = or_link_judge_commit(link, result, error);
     PQclear(result);
     if (link->conn && or_link_next(link, true, &end, NULL) != ONEROW_OK) {
         or_link_disconnect(link);

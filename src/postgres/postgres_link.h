@@ -12,6 +12,23 @@
 
 #define OR_LINK_NAP_MIN_MS 2U /* before another try */
 
+#define OR_LINK_PREPARED 16U /* statements in a session */
+#define OR_LINK_NAME     24U
+
+enum or_link_way { OR_LINK_UNASKED, OR_LINK_DIRECT, OR_LINK_POOLED };
+
+/* What is known of the session behind the present connection. See the top of
+ * postgres_link_once.c. */
+struct or_link_session {
+    uint64_t number; /* of the connection: the first one is 1 */
+    enum or_link_way way;
+    unsigned n_prepared;
+    struct {
+        const char *sql; /* static */
+        char name[OR_LINK_NAME];
+    } prepared[OR_LINK_PREPARED];
+};
+
 struct or_link {
     PGconn *conn;   /* NULL or dead: the next transaction connects again */
     char *conninfo; /* owned; with the password if the URL had one */
@@ -20,8 +37,10 @@ struct or_link {
     const volatile bool *stop; /* gives up waiting when set; NULL: never */
     bool was_there;            /* a connection has stood before: its server is waited for */
     bool open;                 /* BEGIN was sent, and its end is not known */
-    uint64_t *round_trips;     /* the owner's count */
-    char code[6];              /* SQLSTATE of the last failure, or "" */
+    struct or_link_session session;
+    bool pooled;           /* a pooler has shown itself */
+    uint64_t *round_trips; /* the owner's count */
+    char code[6];          /* SQLSTATE of the last failure, or "" */
 };
 
 /* One parameter: binary, with its type. */
@@ -38,12 +57,14 @@ struct or_link_param {
 #define OR_LINK_BYTEAS_OID 1001U /* bytea[] */
 #define OR_LINK_INT2S_OID  1005U
 #define OR_LINK_INT8S_OID  1016U
-#define OR_LINK_STATEMENTS 8U /* in one round trip */
+#define OR_LINK_STATEMENTS 8U  /* in one round trip */
+#define OR_LINK_PARAMS     12U /* of a statement */
 
 struct or_link_statement {
     const char *sql;
     const struct or_link_param *params; /* all binary */
     unsigned n_params;
+    bool often;       /* sql is static, and worth preparing where the session is ours */
     PGresult *result; /* filled; the caller's (or_link_clear); binary format */
 };
 
@@ -69,7 +90,22 @@ ONEROW_CHECKED enum onerow_status or_link_ask(struct or_link *link,
                                               struct onerow_error *error);
 /* UNKNOWN: COMMIT was sent, and no answer says that it failed. */
 ONEROW_CHECKED enum onerow_status or_link_commit(struct or_link *link, struct onerow_error *error);
+/* run and commit in one round trip. UNKNOWN as from commit. Not OK: no result is kept. */
+ONEROW_CHECKED enum onerow_status or_link_conclude(struct or_link *link,
+                                                   struct or_link_statement *statements, unsigned n,
+                                                   struct onerow_error *error);
+/* begin, run and commit in one round trip. */
+ONEROW_CHECKED enum onerow_status or_link_once(struct or_link *link,
+                                               struct or_link_statement *statements, unsigned n,
+                                               struct onerow_error *error);
+/* Connects when need be, and finds out whether the session is ours (session.way); then it has our
+ * settings. */
+ONEROW_CHECKED enum onerow_status or_link_ready(struct or_link *link, struct onerow_error *error);
 void or_link_rollback(struct or_link *link);
+
+/* Reads what has come in meanwhile. False: the connection has ended. */
+bool or_link_take_in(struct or_link *link);
+void or_link_disconnect(struct or_link *link);
 
 void or_link_clear(struct or_link_statement *statements, unsigned n);
 /* Sleeps a while that grows with each call and that nobody shares; false when it is time to give

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the parts of a link share: postgres_link.c (transactions), _wait (connecting and waiting),
- * _error (what errors mean).
+ * What the parts of a link share: postgres_link.c (transactions), _once (transactions in one round
+ * trip), _wait (connecting and waiting), _error (what errors mean).
  */
 #ifndef OR_POSTGRES_LINK_INTERNAL_H
 #define OR_POSTGRES_LINK_INTERNAL_H
@@ -10,9 +10,25 @@
 
 #define OR_LINK_GRACE_MS 10000U /* beyond wait_ms, within which the server gives up a lock */
 
+/* postgres_link.c */
+#define OR_LINK_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+/* Sends a statement of a pipeline; with a name, the one that was prepared under it. */
+bool or_link_send(struct or_link *link, const struct or_link_statement *statement,
+                  const char *prepared);
+/* The same for our settings: of the transaction, or of the session. */
+bool or_link_send_settings(struct or_link *link, bool local);
+/* Whether a statement has succeeded. */
+bool or_link_is_answer(const PGresult *result);
+/* ERROR says that the transaction was rolled back; FATAL and PANIC say that the session ended. */
+bool or_link_rolled_back(const PGresult *result);
+/* What an answer to COMMIT means. */
+enum onerow_status or_link_judge_commit(struct or_link *link, const PGresult *result,
+                                        struct onerow_error *error);
+/* UNKNOWN: nobody has told what became of COMMIT; hangs up. */
+enum onerow_status or_link_in_doubt(struct or_link *link, struct onerow_error *error);
+
 /* postgres_link_wait.c */
 bool or_link_stopped(const struct or_link *link);
-void or_link_disconnect(struct or_link *link);
 /* The server has to be there: connects (again) when the connection is gone. */
 ONEROW_CHECKED enum onerow_status or_link_connect(struct or_link *link, struct onerow_error *error);
 /* The next result, or NULL after the last one; the caller's (PQclear). `finish`: what is waited for

@@ -199,6 +199,7 @@ static enum onerow_status greet(struct or_link *link, struct onerow_error *error
 static enum onerow_status connect_once(struct or_link *link, struct onerow_error *error)
 {
     or_link_disconnect(link);
+    link->session = (struct or_link_session){.number = link->session.number + 1};
     link->conn = PQconnectStart(link->conninfo);
     if (!link->conn) {
         return or_fail(error, ONEROW_NOMEM, "out of memory");
@@ -216,14 +217,10 @@ static bool may_pass(const struct or_link *link, enum onerow_status status)
                                       (link->was_there || PQping(link->conninfo) == PQPING_REJECT));
 }
 
-/* Whether the connection stands, as far as what has arrived tells: a server that went away has said
- * so, most of the time. */
-static bool stands(PGconn *conn)
+bool or_link_take_in(struct or_link *link)
 {
+    PGconn *conn = link->conn;
     struct pollfd socket = {.fd = PQsocket(conn), .events = POLLIN};
-    if (PQtransactionStatus(conn) != PQTRANS_IDLE) {
-        return false;
-    }
     for (int i = 0; i < 8 && PQstatus(conn) == CONNECTION_OK && poll(&socket, 1, 0) > 0; i++) {
         PQconsumeInput(conn);
         PQisBusy(conn); /* takes notices out of the buffer */
@@ -231,11 +228,18 @@ static bool stands(PGconn *conn)
     return PQstatus(conn) == CONNECTION_OK;
 }
 
+/* Whether the connection stands, as far as what has arrived tells: a server that went away has said
+ * so, most of the time. */
+static bool stands(struct or_link *link)
+{
+    return PQtransactionStatus(link->conn) == PQTRANS_IDLE && or_link_take_in(link);
+}
+
 enum onerow_status or_link_connect(struct or_link *link, struct onerow_error *error)
 {
     uint64_t deadline = or_link_now_ms() + link->wait_ms;
     unsigned length = OR_LINK_NAP_MIN_MS;
-    if (link->conn && stands(link->conn)) {
+    if (link->conn && stands(link)) {
         return ONEROW_OK;
     }
     for (;;) {

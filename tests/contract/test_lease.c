@@ -311,9 +311,11 @@ static void release_hands_over_in_order(void **state)
     assert_int_equal(two.place, 1);
     assert_int_equal(line_up(&one), HELD);
     assert_true(one.token > a.token);
+    assert_int_equal(seen_lease("job").waiters, 1); /* confirming is nobody else's business */
     assert_int_equal(release(&a), LOST);
     assert_int_equal(renew(&a), LOST);
     assert_int_equal(release(&one), HELD);
+    assert_true(or_span_is(seen_lease("job").who, two.who.data));
     assert_int_equal(line_up(&two), HELD);
     assert_true(two.token > one.token);
     assert_int_equal(release(&two), HELD);

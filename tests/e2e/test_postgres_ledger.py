@@ -12,6 +12,7 @@ import subprocess
 import threading
 
 import harness
+import line
 import postgres
 
 CLIENT = os.environ.get("ONEROW_LEDGER_CLIENT") or os.path.abspath("build/tests/ledger_client")
@@ -19,33 +20,12 @@ KEY, ATTEMPT = 1, 3
 is_insert = postgres.carries("INSERT INTO onerow.ledger\\(")
 
 
-class Client:
+class Client(line.Client):
     """A ledger opened by another process."""
 
     def __init__(self, url, wait_ms=60000, name="things"):
-        self.process = subprocess.Popen([CLIENT, url, str(wait_ms)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        super().__init__(CLIENT, url, str(wait_ms))
         self.name = name
-        self.opened = self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        assert line, "the client has ended"
-        status, _, rest = line.rstrip("\n").partition(" ")
-        return status, rest
-
-    def send(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-
-    def call(self, *words):
-        self.send(*words)
-        return self.answer()
-
-    def ok(self, *words):
-        status, told = self.call(*words)
-        assert status == "OK", (words, status, told)
-        return told
 
     def enter(self):
         """SOUND or SUSPECT, and why."""
@@ -57,29 +37,14 @@ class Client:
         words = self.ok("get", kind, name).split(" ")
         return int(words[0]), words[3]
 
-    def close(self):
-        """The end of its input ends it."""
-        self.process.stdin.close()
-        assert self.process.wait(60) == 0
-        self.process.stdout.close()
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
 
 @contextlib.contextmanager
 def client(url, enter=True, **options):
-    made = Client(url, **options)
-    try:
+    with line.ending(Client(url, **options)) as made:
         if enter:
             assert made.opened[0] == "OK", made.opened
             made.enter()
         yield made
-        made.close()
-    finally:
-        made.kill()
 
 
 @functools.cache
