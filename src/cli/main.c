@@ -11,8 +11,9 @@
 #include "store/store.h"
 
 static const struct or_command *const commands[] = {
-    &or_cmd_put,  &or_cmd_ensure, &or_cmd_get,   &or_cmd_audit, &or_cmd_check,    &or_cmd_sql,
-    &or_cmd_init, &or_cmd_dlq,    &or_cmd_lease, &or_cmd_bench, &or_cmd_simulate,
+    &or_cmd_put,   &or_cmd_ensure, &or_cmd_get,      &or_cmd_audit,
+    &or_cmd_check, &or_cmd_sql,    &or_cmd_init,     &or_cmd_dlq,
+    &or_cmd_lease, &or_cmd_bench,  &or_cmd_simulate, &or_cmd_notion_sim,
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -24,7 +25,7 @@ static void print_help(FILE *out)
           "crash while writing it.\n\nCommands:\n",
           out);
     for (size_t i = 0; i < COMMANDS; i++) {
-        fprintf(out, "  %-8s %-30s %s\n", commands[i]->name, commands[i]->arguments,
+        fprintf(out, "  %-10s %-33s %s\n", commands[i]->name, commands[i]->arguments,
                 commands[i]->summary);
     }
     fputs("\nStores:\n", out);
