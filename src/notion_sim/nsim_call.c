@@ -17,8 +17,9 @@
 
 #include "base/u64.h"
 
-#define ON_THE_WAY_MS 100U /* a request this soon after a Retry-After was sent before it was read  \
-                            */
+#define ON_THE_WAY_MS                                                                              \
+    100U /* a request this soon after a Retry-After was sent before it was read                    \
+          */
 
 /* ---- clock --------------------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "base/text.h"
 
 /* ---- types --------------------------------------------------------------------------------- */
@@ -135,14 +136,32 @@ const struct or_nsim_version *or_nsim_version_at(const struct or_nsim_page *page
 
 /* ---- keys ---------------------------------------------------------------------------------- */
 
-const char *or_nsim_key_text(const struct or_nsim_page *page)
+/* The text of a value that can be a key; owned, NULL: it is empty. */
+static char *value_text(const struct or_nsim_property *property, const struct or_nsim_value *value)
+{
+    char number[OR_DOUBLE_TEXT];
+    if (value->text) {
+        return or_nsim_copy_text(value->text);
+    }
+    if (value->n_items) {
+        const struct or_nsim_option *option = or_nsim_option_by_id(property, value->items[0]);
+        return or_nsim_copy_text(option ? option->name : value->items[0]);
+    }
+    if (!value->set) {
+        return NULL;
+    }
+    or_double_show(value->number, number);
+    return or_nsim_copy_text(number);
+}
+
+char *or_nsim_key_text(const struct or_nsim_page *page)
 {
     const struct or_nsim_source *source = page->source;
     const struct or_nsim_property *property =
         source->key_name ? or_nsim_property_of(source, or_span(source->key_name))
                          : or_nsim_title_of(source);
     const struct or_nsim_value *value = property ? or_nsim_value_of(page->now, property) : NULL;
-    return value ? value->text : NULL;
+    return value ? value_text(property, value) : NULL;
 }
 
 static struct or_nsim_key *key_of(struct or_nsim_source *source, const char *text)
@@ -160,8 +179,9 @@ static struct or_nsim_key *key_of(struct or_nsim_source *source, const char *tex
 /* The page counts for the key that it carries now, or for none. */
 static void count_key(struct or_nsim_page *page, bool live, uint64_t now_ms)
 {
-    const char *text = page->source->o.parent && live ? or_nsim_key_text(page) : NULL;
+    char *text = page->source->o.parent && live ? or_nsim_key_text(page) : NULL;
     struct or_nsim_key *key = text ? key_of(page->source, text) : NULL;
+    free(text);
     if (key == page->key) {
         return;
     }

@@ -247,7 +247,7 @@ void or_nsim_change(struct or_nsim_page *page, struct or_nsim_version *version, 
 /* What the page was at a time; NULL: it was not there. */
 const struct or_nsim_version *or_nsim_version_at(const struct or_nsim_page *page, uint64_t at_ms);
 
-const char *or_nsim_key_text(const struct or_nsim_page *page); /* NULL: none */
+char *or_nsim_key_text(const struct or_nsim_page *page); /* owned; NULL: none */
 
 /* ---- text --------------------------------------------------------------------------------- */
 

@@ -345,9 +345,8 @@ static struct or_nsim_page *make_page(struct or_nsim_call *call, const struct pl
 
 static void remember_key(struct or_nsim_call *call, const struct or_nsim_page *page)
 {
-    const char *key = or_nsim_key_text(page);
     free(call->key);
-    call->key = or_nsim_copy_text(key ? key : "");
+    call->key = or_nsim_key_text(page);
 }
 
 bool or_nsim_page_create(struct or_nsim_call *call)
