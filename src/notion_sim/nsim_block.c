@@ -45,11 +45,6 @@ static const char *const types[] = {"paragraph",
                                     "template",
                                     NULL};
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 /* Static; NULL: the block has none that is known. */
 static const char *type_of(yyjson_val *block)
 {
@@ -92,7 +87,7 @@ static bool check_url(struct or_nsim_call *call, const struct or_nsim_path *path
     const struct or_nsim_path at_external = {path, "external", 0};
     const struct or_nsim_path at = {external ? &at_external : path, "url", 0};
     yyjson_val *url = yyjson_obj_get(external ? external : content, "url");
-    size_t len = url ? or_nsim_utf16_length(span_of(url)) : 0;
+    size_t len = url ? or_nsim_utf16_length(or_nsim_string(url)) : 0;
     return len <= URL_MAX ||
            or_nsim_invalid(call, &at, ".length should be ≤ `%u`, instead was `%zu`.", URL_MAX, len);
 }
@@ -161,7 +156,7 @@ bool or_nsim_blocks_check(struct or_nsim_call *call, const struct or_nsim_path *
 static void show_member(struct or_buffer *out, yyjson_val *name, const char *json)
 {
     or_buffer_text(out, out->len > 1 ? "," : "");
-    or_buffer_json(out, span_of(name));
+    or_buffer_json(out, or_nsim_string(name));
     or_buffer_char(out, ':');
     or_buffer_text(out, json);
 }
@@ -181,8 +176,9 @@ static char *content_json(struct or_nsim_call *call, yyjson_val *content)
     or_buffer_char(&out, '{');
     yyjson_obj_foreach(content, i, n, name, value)
     {
-        bool rich = or_span_is(span_of(name), "rich_text") || or_span_is(span_of(name), "caption");
-        if (or_span_is(span_of(name), "children")) {
+        bool rich = or_span_is(or_nsim_string(name), "rich_text") ||
+                    or_span_is(or_nsim_string(name), "caption");
+        if (or_span_is(or_nsim_string(name), "children")) {
             continue;
         }
         if (rich && or_nsim_rich_text(call, &path, value, &text, NULL)) {

@@ -184,6 +184,13 @@ ONEROW_CHECKED bool or_nsim_read_body(struct or_nsim_call *call);
 /* The value of a URL's parameter; data NULL: there is none. */
 struct onerow_span or_nsim_parameter(const struct or_nsim_call *call, const char *name);
 
+/* A string's text; of anything else nothing. (yyjson counts the members of an object alike.) */
+static inline struct onerow_span or_nsim_string(yyjson_val *value)
+{
+    return (struct onerow_span){yyjson_get_str(value),
+                                yyjson_is_str(value) ? yyjson_get_len(value) : 0};
+}
+
 /* ---- nsim_error.c ---------------------------------------------------------------------------- */
 
 /* Where in the request something stands: body.properties.Name.title[0]. */

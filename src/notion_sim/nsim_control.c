@@ -15,11 +15,6 @@
 
 #include "notion_sim/nsim_call.h"
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 static void fail(struct or_nsim_call *call, unsigned status, const char *message)
 {
     call->status = status;
@@ -62,19 +57,20 @@ static bool rename_page(struct or_nsim_call *call, struct or_nsim_page *page)
     yyjson_val *name = yyjson_obj_get(call->json, "property");
     yyjson_val *text = yyjson_obj_get(call->json, name ? "value" : "title");
     const struct or_nsim_property *property =
-        name ? or_nsim_property_of(page->source, span_of(name)) : or_nsim_title_of(page->source);
+        name ? or_nsim_property_of(page->source, or_nsim_string(name))
+             : or_nsim_title_of(page->source);
     if (!property || or_nsim_type_filter(property->type) != OR_NSIM_FILTER_TEXT ||
         !yyjson_is_str(text)) {
         return false;
     }
     struct or_nsim_version *version = or_nsim_version_new(page->now, page->source->n_slots);
     struct or_nsim_value *value = NULL;
-    if (yyjson_get_len(text)) {
+    if (or_nsim_string(text).len) {
         struct or_buffer json;
         or_buffer_init(&json);
         value = or_nsim_value_new();
-        value->text = or_nsim_copy(span_of(text));
-        value->fold = or_nsim_fold(span_of(text));
+        value->text = or_nsim_copy(or_nsim_string(text));
+        value->fold = or_nsim_fold(or_nsim_string(text));
         or_nsim_show_plain(&json, value->text);
         value->json = or_nsim_steal(&json);
     }
@@ -125,14 +121,14 @@ static void people(struct or_nsim_call *call, struct onerow_span rest)
 static char *text_of(yyjson_val *order, const char *name)
 {
     yyjson_val *value = yyjson_obj_get(order, name);
-    return yyjson_is_str(value) ? or_nsim_copy(span_of(value)) : NULL;
+    return yyjson_is_str(value) ? or_nsim_copy(or_nsim_string(value)) : NULL;
 }
 
 static bool add_order(struct or_nsim *sim, yyjson_val *given)
 {
     yyjson_val *parameter = yyjson_obj_get(given, "parameter");
     yyjson_val *times = yyjson_obj_get(given, "times");
-    enum or_nsim_fault_id fault = or_nsim_fault_of(span_of(yyjson_obj_get(given, "fault")));
+    enum or_nsim_fault_id fault = or_nsim_fault_of(or_nsim_string(yyjson_obj_get(given, "fault")));
     if (fault == OR_NSIM_FAULTS || (parameter && !yyjson_is_uint(parameter)) ||
         (times && yyjson_get_uint(times) == 0) ||
         (fault == OR_NSIM_FAULT_LAG && yyjson_get_uint(parameter) > OR_NSIM_LAG_MAX_MS)) {
@@ -169,7 +165,7 @@ static void faults(struct or_nsim_call *call)
         }
     }
     if (yyjson_is_str(rates)) {
-        fine = or_nsim_faults_read(&call->sim->faults, span_of(rates), &reason);
+        fine = or_nsim_faults_read(&call->sim->faults, or_nsim_string(rates), &reason);
     }
     yyjson_arr_foreach(next, i, n, order)
     {

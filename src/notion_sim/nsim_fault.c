@@ -83,10 +83,10 @@ static struct onerow_span cut_at(struct onerow_span *text, char byte)
     return head;
 }
 
-static bool read_one(struct or_nsim_faults *faults, struct onerow_span item, const char **reason)
+static bool read_one(struct or_nsim_rate *rates, struct onerow_span item, const char **reason)
 {
     if (or_span_is(item, "none")) {
-        memset(faults->rates, 0, sizeof faults->rates);
+        memset(rates, 0, OR_NSIM_FAULTS * sizeof *rates);
         return true;
     }
     struct onerow_span rest = item;
@@ -95,7 +95,7 @@ static bool read_one(struct or_nsim_faults *faults, struct onerow_span item, con
         *reason = "there is no such fault";
         return false;
     }
-    struct or_nsim_rate *rate = &faults->rates[id];
+    struct or_nsim_rate *rate = &rates[id];
     rate->parameter = or_nsim_faults[id].parameter;
     if (!read_rate(cut_at(&rest, ':'), &rate->rate)) {
         *reason = "a rate is 0 to 1 or 0% to 100%, as in 409=10%";
@@ -115,11 +115,14 @@ static bool read_one(struct or_nsim_faults *faults, struct onerow_span item, con
 bool or_nsim_faults_read(struct or_nsim_faults *faults, struct onerow_span text,
                          const char **reason)
 {
+    struct or_nsim_rate rates[OR_NSIM_FAULTS]; /* all of the text counts, or nothing of it */
+    memcpy(rates, faults->rates, sizeof rates);
     while (text.len) {
-        if (!read_one(faults, or_span_trim(cut_at(&text, ',')), reason)) {
+        if (!read_one(rates, or_span_trim(cut_at(&text, ',')), reason)) {
             return false;
         }
     }
+    memcpy(faults->rates, rates, sizeof rates);
     return true;
 }
 

@@ -78,11 +78,6 @@ static const struct operator_row operators[] = {
     {OR_NSIM_FILTER_CHECKBOX, "does_not_equal", OP_DOES_NOT_EQUAL},
 };
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 static void *take(struct or_nsim_call *call, size_t size)
 {
     void *memory = or_arena_alloc(&call->arena, size ? size : 1);
@@ -114,9 +109,9 @@ static bool read_text(struct reading *r, const struct or_nsim_path *path, yyjson
     if (!yyjson_is_str(operand)) {
         return or_nsim_invalid_value(r->call, path, "a string", operand);
     }
-    char *folded = fold ? or_nsim_fold(span_of(operand)) : NULL;
+    char *folded = fold ? or_nsim_fold(or_nsim_string(operand)) : NULL;
     struct onerow_span text =
-        or_arena_copy(&r->call->arena, folded ? or_span(folded) : span_of(operand));
+        or_arena_copy(&r->call->arena, folded ? or_span(folded) : or_nsim_string(operand));
     free(folded);
     if (!text.data) {
         or_nsim_no_memory();
@@ -130,7 +125,8 @@ static bool read_date(struct reading *r, const struct or_nsim_path *path, yyjson
                       struct or_nsim_filter *filter)
 {
     bool day = false;
-    if (!yyjson_is_str(operand) || !or_nsim_read_time(span_of(operand), &filter->from_ms, &day)) {
+    if (!yyjson_is_str(operand) ||
+        !or_nsim_read_time(or_nsim_string(operand), &filter->from_ms, &day)) {
         return or_nsim_invalid_value(r->call, path, "a valid ISO 8601 date string", operand);
     }
     filter->to_ms = filter->from_ms + (day ? DAY_MS : 1);
@@ -144,7 +140,7 @@ static bool read_list_item(struct reading *r, const struct or_nsim_path *path, y
     if (filter->type == OR_NSIM_MULTI_SELECT) {
         return read_text(r, path, operand, filter, false);
     }
-    if (!yyjson_is_str(operand) || !or_nsim_read_id(span_of(operand), id)) {
+    if (!yyjson_is_str(operand) || !or_nsim_read_id(or_nsim_string(operand), id)) {
         return or_nsim_invalid_value(r->call, path, "a valid uuid", operand);
     }
     struct onerow_span copy = or_arena_copy(&r->call->arena, or_span(id));
@@ -204,14 +200,15 @@ static bool read_condition(struct reading *r, const struct or_nsim_path *path, y
     yyjson_val *name = unsafe_yyjson_get_first(json);
     yyjson_val *operand = yyjson_obj_iter_get_val(name);
     const struct or_nsim_path at = {path, yyjson_get_str(name), 0};
-    bool empty = or_span_is(span_of(name), "is_empty");
-    if ((empty || or_span_is(span_of(name), "is_not_empty")) && kind != OR_NSIM_FILTER_CHECKBOX) {
+    bool empty = or_span_is(or_nsim_string(name), "is_empty");
+    if ((empty || or_span_is(or_nsim_string(name), "is_not_empty")) &&
+        kind != OR_NSIM_FILTER_CHECKBOX) {
         filter->op = empty ? OP_IS_EMPTY : OP_IS_NOT_EMPTY;
         return (yyjson_is_bool(operand) && yyjson_get_bool(operand)) ||
                or_nsim_invalid_value(r->call, &at, "`true`", operand);
     }
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
-        if (operators[i].kind == kind && or_span_is(span_of(name), operators[i].name)) {
+        if (operators[i].kind == kind && or_span_is(or_nsim_string(name), operators[i].name)) {
             filter->op = operators[i].op;
             return kind == OR_NSIM_FILTER_OPTION && yyjson_is_arr(operand)
                        ? read_names(r, &at, operand, filter)
@@ -242,7 +239,7 @@ static bool read_property(struct reading *r, const struct or_nsim_path *path, yy
     if (!yyjson_is_str(name)) {
         return or_nsim_invalid_value(r->call, &at_property, "defined", name);
     }
-    filter->property = or_nsim_property_of(r->source, span_of(name));
+    filter->property = or_nsim_property_of(r->source, or_nsim_string(name));
     if (!filter->property) {
         return or_nsim_fail(r->call, OR_NSIM_VALIDATION,
                             "Could not find property with name or id: %s", yyjson_get_str(name));
@@ -272,7 +269,7 @@ static bool read_timestamp(struct reading *r, const struct or_nsim_path *path, y
 {
     yyjson_val *name = yyjson_obj_get(json, "timestamp");
     const struct or_nsim_path at_timestamp = {path, "timestamp", 0};
-    filter->type = or_nsim_type_of(span_of(name));
+    filter->type = or_nsim_type_of(or_nsim_string(name));
     if (filter->type != OR_NSIM_CREATED_TIME && filter->type != OR_NSIM_EDITED_TIME) {
         return or_nsim_invalid_value(r->call, &at_timestamp,
                                      "`\"created_time\"` or `\"last_edited_time\"`", name);
@@ -445,6 +442,7 @@ static bool value_matches(const struct or_nsim_filter *filter, const struct or_n
     }
     const struct or_nsim_value *value = or_nsim_value_of(version, filter->property);
     int64_t ms = 0;
+    bool set = false;
     switch (or_nsim_type_filter(filter->type)) {
     case OR_NSIM_FILTER_TEXT: return text_matches(filter, value);
     case OR_NSIM_FILTER_NUMBER:
@@ -453,8 +451,8 @@ static bool value_matches(const struct or_nsim_filter *filter, const struct or_n
     case OR_NSIM_FILTER_OPTION:
     case OR_NSIM_FILTER_LIST: return list_matches(filter, value);
     case OR_NSIM_FILTER_DATE:
-        return date_matches(
-            filter, value && value->text && or_nsim_read_time(or_span(value->text), &ms, NULL), ms);
+        set = value && value->text && or_nsim_read_time(or_span(value->text), &ms, NULL);
+        return date_matches(filter, set, ms);
     default: return false;
     }
 }

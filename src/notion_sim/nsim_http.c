@@ -25,6 +25,7 @@
 
 #define UPLOAD_MAX      (32U * 1024U * 1024U) /* more than that, and the connection is closed */
 #define CONNECTIONS_MAX 4000U
+#define IDLE_MAX_S      120U  /* a connection on which nothing happens is closed */
 #define GZIP_MIN        1024U /* shorter answers are not worth it */
 
 enum step { STEP_BODY, STEP_PERFORM, STEP_ANSWER, STEP_ABANDONED };
@@ -389,10 +390,10 @@ enum onerow_status or_nsim_listen(struct or_nsim *sim, struct onerow_error *erro
     }
     struct or_nsim_http *http = or_nsim_take(sizeof *http);
     http->listener = fd;
-    http->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, sim,
-                         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, complete, NULL,
-                         MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_END);
+    http->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,
+                                    sim, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
+                                    complete, NULL, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+                                    MHD_OPTION_CONNECTION_TIMEOUT, IDLE_MAX_S, MHD_OPTION_END);
     if (!http->daemon) {
         close(fd);
         free(http);

@@ -7,11 +7,6 @@
 
 #include "notion_sim/nsim_call.h"
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 /* ---- shared -------------------------------------------------------------------------------- */
 
 char *or_nsim_json_copy(yyjson_val *value)
@@ -81,7 +76,7 @@ struct or_nsim_object *or_nsim_named(struct or_nsim_call *call, const struct or_
                                      yyjson_val *value, enum or_nsim_kind kind, const char *what)
 {
     char id[OR_NSIM_ID];
-    if (!yyjson_is_str(value) || !or_nsim_read_id(span_of(value), id)) {
+    if (!yyjson_is_str(value) || !or_nsim_read_id(or_nsim_string(value), id)) {
         (void)or_nsim_invalid_value(call, path, value ? "a valid uuid" : "defined", value);
         return NULL;
     }
@@ -98,7 +93,7 @@ bool or_nsim_only_keys(struct or_nsim_call *call, const struct or_nsim_path *pat
     yyjson_obj_foreach(object, i, n, name, value)
     {
         size_t k = 0;
-        while (keys[k] && !or_span_is(span_of(name), keys[k])) {
+        while (keys[k] && !or_span_is(or_nsim_string(name), keys[k])) {
             k++;
         }
         if (!keys[k]) {
@@ -203,7 +198,7 @@ bool or_nsim_list_span(struct or_nsim_call *call, bool in_body, struct or_nsim_s
     struct onerow_span size_text = or_nsim_parameter(call, "page_size");
     *span = (struct or_nsim_span_of_list){.size = 100};
     if (in_body && yyjson_is_str(cursor)) {
-        span->cursor = span_of(cursor);
+        span->cursor = or_nsim_string(cursor);
     } else if (!in_body) {
         span->cursor = or_nsim_parameter(call, "start_cursor");
     }

@@ -40,11 +40,6 @@ struct query {
     size_t room;
 };
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 /* ---- order --------------------------------------------------------------------------------- */
 
 static int compare_ms(uint64_t a, uint64_t b)
@@ -150,19 +145,19 @@ static bool read_sort(struct query *query, const struct or_nsim_path *path, yyjs
     yyjson_val *timestamp = yyjson_obj_get(given, "timestamp");
     yyjson_val *direction = yyjson_obj_get(given, "direction");
     const struct or_nsim_path at_direction = {path, "direction", 0};
-    *sort = (struct sort){.descending = or_span_is(span_of(direction), "descending")};
-    if (direction && !sort->descending && !or_span_is(span_of(direction), "ascending")) {
+    *sort = (struct sort){.descending = or_span_is(or_nsim_string(direction), "descending")};
+    if (direction && !sort->descending && !or_span_is(or_nsim_string(direction), "ascending")) {
         return or_nsim_invalid_value(call, &at_direction, "`\"ascending\"` or `\"descending\"`",
                                      direction);
     }
     if (timestamp) {
         const struct or_nsim_path at = {path, "timestamp", 0};
-        sort->type = or_nsim_type_of(span_of(timestamp));
+        sort->type = or_nsim_type_of(or_nsim_string(timestamp));
         return sort->type == OR_NSIM_CREATED_TIME || sort->type == OR_NSIM_EDITED_TIME ||
                or_nsim_invalid_value(call, &at, "`\"created_time\"` or `\"last_edited_time\"`",
                                      timestamp);
     }
-    sort->property = or_nsim_property_of(query->source, span_of(property));
+    sort->property = or_nsim_property_of(query->source, or_nsim_string(property));
     if (!sort->property) {
         return or_nsim_fail(call, OR_NSIM_VALIDATION,
                             "Could not find sort property with name or id: %s",
@@ -399,16 +394,17 @@ static bool read_search(struct search *search)
     yyjson_val *sort = yyjson_obj_get(call->json, "sort");
     yyjson_val *value = yyjson_obj_get(filter, "value");
     const char *other = call->api == OR_NSIM_2022 ? "database" : "data_source";
-    if (value && !or_span_is(span_of(value), "page") && !or_span_is(span_of(value), other)) {
+    if (value && !or_span_is(or_nsim_string(value), "page") &&
+        !or_span_is(or_nsim_string(value), other)) {
         return or_nsim_invalid_value(call, &at,
                                      call->api == OR_NSIM_2022 ? "`\"page\"` or `\"database\"`"
                                                                : "`\"page\"` or `\"data_source\"`",
                                      value);
     }
-    search->only = value ? span_of(value) : (struct onerow_span){0};
-    search->ascending = or_span_is(span_of(yyjson_obj_get(sort, "direction")), "ascending");
+    search->only = value ? or_nsim_string(value) : (struct onerow_span){0};
+    search->ascending = or_span_is(or_nsim_string(yyjson_obj_get(sort, "direction")), "ascending");
     search->at_ms = state_of(call, call->sim->options.search_lag_ms);
-    search->text = or_nsim_fold(yyjson_is_str(query) ? span_of(query) : OR_SPAN(""));
+    search->text = or_nsim_fold(yyjson_is_str(query) ? or_nsim_string(query) : OR_SPAN(""));
     return true;
 }
 

@@ -14,18 +14,13 @@
 #define LINK_MAX     2000U
 #define EQUATION_MAX 1000U
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 static bool check_length(struct or_nsim_call *call, const struct or_nsim_path *path,
                          yyjson_val *value, size_t max)
 {
     if (!yyjson_is_str(value)) {
         return or_nsim_invalid_value(call, path, "a string", value);
     }
-    size_t len = or_nsim_utf16_length(span_of(value));
+    size_t len = or_nsim_utf16_length(or_nsim_string(value));
     return len <= max ||
            or_nsim_invalid(call, path, ".length should be ≤ `%zu`, instead was `%zu`.", max, len);
 }
@@ -41,7 +36,7 @@ static void show_annotations(yyjson_val *item, struct or_buffer *out)
                          yyjson_get_bool(yyjson_obj_get(given, names[i])) ? "true" : "false");
     }
     or_buffer_text(out, "\"color\":");
-    or_buffer_json(out, yyjson_is_str(color) ? span_of(color) : OR_SPAN("default"));
+    or_buffer_json(out, yyjson_is_str(color) ? or_nsim_string(color) : OR_SPAN("default"));
     or_buffer_char(out, '}');
 }
 
@@ -77,7 +72,7 @@ static bool read_text(struct or_nsim_call *call, const struct or_nsim_path *path
         (link && !yyjson_is_null(link) && !check_length(call, &at_url, url, LINK_MAX))) {
         return false;
     }
-    struct onerow_span shown = span_of(content);
+    struct onerow_span shown = or_nsim_string(content);
     if (!shown.len) {
         return true;
     }
@@ -87,13 +82,13 @@ static bool read_text(struct or_nsim_call *call, const struct or_nsim_path *path
     or_buffer_text(out, ",\"link\":");
     if (url) {
         or_buffer_text(out, "{\"url\":");
-        or_buffer_json(out, span_of(url));
+        or_buffer_json(out, or_nsim_string(url));
         or_buffer_char(out, '}');
     } else {
         or_buffer_text(out, "null");
     }
     or_buffer_char(out, '}');
-    show_rest(item, shown, url ? span_of(url) : (struct onerow_span){0}, out);
+    show_rest(item, shown, url ? or_nsim_string(url) : (struct onerow_span){0}, out);
     if (plain) {
         or_buffer_span(plain, shown);
     }
@@ -111,11 +106,11 @@ static bool read_equation(struct or_nsim_call *call, const struct or_nsim_path *
     }
     or_buffer_text(out, out->len > 1 ? "," : "");
     or_buffer_text(out, "{\"type\":\"equation\",\"equation\":{\"expression\":");
-    or_buffer_json(out, span_of(expression));
+    or_buffer_json(out, or_nsim_string(expression));
     or_buffer_char(out, '}');
-    show_rest(item, span_of(expression), (struct onerow_span){0}, out);
+    show_rest(item, or_nsim_string(expression), (struct onerow_span){0}, out);
     if (plain) {
-        or_buffer_span(plain, span_of(expression));
+        or_buffer_span(plain, or_nsim_string(expression));
     }
     return true;
 }

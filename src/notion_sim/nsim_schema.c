@@ -10,11 +10,6 @@
 
 #define OPTIONS_MAX 100U
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 static enum or_nsim_type type_of(yyjson_val *config)
 {
     for (unsigned i = 0; i < OR_NSIM_TYPES; i++) {
@@ -52,7 +47,7 @@ static bool check_options(struct or_nsim_call *call, const struct or_nsim_path *
         const struct or_nsim_path at_item = {&at, NULL, i};
         const struct or_nsim_path at_name = {&at_item, "name", 0};
         yyjson_val *name = yyjson_obj_get(option, "name");
-        if (!yyjson_get_len(name) && !yyjson_obj_get(option, "id")) {
+        if (!or_nsim_string(name).len && !yyjson_obj_get(option, "id")) {
             return or_nsim_invalid_value(call, &at_name, "defined", name);
         }
         if (yyjson_is_str(name) && memchr(yyjson_get_str(name), ',', yyjson_get_len(name))) {
@@ -80,13 +75,28 @@ static struct or_nsim_object *related(struct or_nsim_call *call, const struct or
     return kind == OR_NSIM_SOURCE ? object : &((struct or_nsim_database *)object)->sources[0]->o;
 }
 
+/* A new name is nobody else's. */
+static bool check_name(struct or_nsim_call *call, yyjson_val *name,
+                       const struct or_nsim_property *old, const struct or_nsim_source *source)
+{
+    const struct or_nsim_property *other =
+        old && name ? or_nsim_property_of(source, or_nsim_string(name)) : NULL;
+    return !other || other == old ||
+           or_nsim_fail(call, OR_NSIM_VALIDATION, "A property named \"%s\" exists already.",
+                        other->name);
+}
+
 static bool check_config(struct or_nsim_call *call, const struct or_nsim_path *path,
-                         yyjson_val *config, const struct or_nsim_property *old)
+                         yyjson_val *config, const struct or_nsim_property *old,
+                         const struct or_nsim_source *source)
 {
     enum or_nsim_type type = type_of(config);
+    yyjson_val *name = yyjson_obj_get(config, "name");
+    if (!check_name(call, name, old, source)) {
+        return false;
+    }
     if (type == OR_NSIM_TYPES) {
-        yyjson_val *name = yyjson_obj_get(config, "name");
-        return (old && yyjson_get_len(name)) ||
+        return (old && or_nsim_string(name).len) ||
                or_nsim_invalid(call, path, " should have a known type, such as rich_text.");
     }
     const struct or_nsim_path at = {path, or_nsim_type_name(type), 0};
@@ -135,7 +145,7 @@ bool or_nsim_schema_check(struct or_nsim_call *call, yyjson_val *properties,
     {
         const struct or_nsim_path at = {&path, yyjson_get_str(name), 0};
         const struct or_nsim_property *old =
-            source ? or_nsim_property_of(source, span_of(name)) : NULL;
+            source ? or_nsim_property_of(source, or_nsim_string(name)) : NULL;
         if (yyjson_is_null(config)) {
             if (!old || old->type == OR_NSIM_TITLE) {
                 return or_nsim_fail(call, OR_NSIM_VALIDATION,
@@ -148,7 +158,7 @@ bool or_nsim_schema_check(struct or_nsim_call *call, yyjson_val *properties,
         if (!yyjson_is_obj(config)) {
             return or_nsim_invalid_value(call, &at, "an object", config);
         }
-        if (!check_config(call, &at, config, old)) {
+        if (!check_config(call, &at, config, old, source)) {
             return false;
         }
         titles += !old && type_of(config) == OR_NSIM_TITLE;
@@ -168,8 +178,8 @@ static void add_options(struct or_nsim_call *call, struct or_nsim_property *prop
     yyjson_arr_foreach(options, i, n, option)
     {
         yyjson_val *name = yyjson_obj_get(option, "name");
-        if (yyjson_is_str(name) && !or_nsim_option_by_name(property, span_of(name))) {
-            (void)or_nsim_add_option(&call->sim->model, property, span_of(name),
+        if (yyjson_is_str(name) && !or_nsim_option_by_name(property, or_nsim_string(name))) {
+            (void)or_nsim_add_option(&call->sim->model, property, or_nsim_string(name),
                                      yyjson_get_str(yyjson_obj_get(option, "color")));
         }
     }
@@ -199,9 +209,9 @@ static void apply_config(struct or_nsim_call *call, struct or_nsim_property *pro
 {
     yyjson_val *inner = yyjson_obj_get(config, or_nsim_type_name(property->type));
     yyjson_val *name = yyjson_obj_get(config, "name");
-    if (yyjson_is_str(name) && yyjson_get_len(name)) {
+    if (or_nsim_string(name).len) {
         free(property->name);
-        property->name = or_nsim_copy(span_of(name));
+        property->name = or_nsim_copy(or_nsim_string(name));
     }
     if (!inner) {
         return;
@@ -217,6 +227,29 @@ static void apply_config(struct or_nsim_call *call, struct or_nsim_property *pro
     }
 }
 
+/* A property may be named twice, by its name and by its id, or be renamed before it is named again:
+ * what the check found is looked for anew. */
+static void apply_one(struct or_nsim_call *call, struct or_nsim_source *source,
+                      struct onerow_span name, yyjson_val *config)
+{
+    struct or_nsim_property *property = or_nsim_property_of(source, name);
+    enum or_nsim_type type = type_of(config);
+    if (yyjson_is_null(config)) {
+        if (property) {
+            property->gone = true;
+        }
+        return;
+    }
+    if (!property && type != OR_NSIM_TYPES) {
+        char *copy = or_nsim_copy(name);
+        property = or_nsim_add_property(&call->sim->model, source, copy, type);
+        free(copy);
+    }
+    if (property) {
+        apply_config(call, property, config);
+    }
+}
+
 void or_nsim_schema_apply(struct or_nsim_call *call, yyjson_val *properties,
                           struct or_nsim_source *source)
 {
@@ -226,15 +259,6 @@ void or_nsim_schema_apply(struct or_nsim_call *call, yyjson_val *properties,
     size_t n;
     yyjson_obj_foreach(properties, i, n, name, config)
     {
-        struct or_nsim_property *property = or_nsim_property_of(source, span_of(name));
-        if (yyjson_is_null(config)) {
-            property->gone = true;
-            continue;
-        }
-        if (!property) {
-            property = or_nsim_add_property(&call->sim->model, source, yyjson_get_str(name),
-                                            type_of(config));
-        }
-        apply_config(call, property, config);
+        apply_one(call, source, or_nsim_string(name), config);
     }
 }

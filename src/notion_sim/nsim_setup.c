@@ -9,7 +9,8 @@
  *      "data_sources": [{"id": ID, "name": TEXT, "key": PROPERTY, "properties": {…},
  *        "rows": [{"id": ID, "properties": {…}}]}]}]}
  *
- * Every id may be left out, and so may everything else; "properties" are those of the API.
+ * Every id may be left out, and so may everything else; "properties" are those of the API. A
+ * relation may lead to any data source of the file, a row's to any row before it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,15 +18,19 @@
 #include "base/status.h"
 #include "notion_sim/nsim_call.h"
 
+/* A data source that is there already, so that a relation may lead to it, and what it will be. */
+struct promised {
+    struct or_nsim_source *source;
+    yyjson_val *given;
+};
+
 struct setup {
     struct or_nsim_call call; /* carries what the API's own readers want */
     struct onerow_error *error;
+    struct promised *sources;
+    size_t n_sources;
+    size_t room;
 };
-
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
 
 static enum onerow_status fail(struct setup *setup, const char *what, const char *reason)
 {
@@ -53,7 +58,7 @@ static enum onerow_status begin(struct setup *setup, yyjson_val *given,
                                  .edited_ms = call->now_ms,
                                  .created_by = call->token,
                                  .edited_by = call->token};
-    if (id && (!yyjson_is_str(id) || !or_nsim_read_id(span_of(id), o->id))) {
+    if (id && (!yyjson_is_str(id) || !or_nsim_read_id(or_nsim_string(id), o->id))) {
         return fail(setup, "id", "is no UUID");
     }
     return id && or_nsim_find(&call->sim->model, o->id) ? fail(setup, o->id, "is given twice")
@@ -83,13 +88,13 @@ static enum onerow_status add_token(struct setup *setup, yyjson_val *given)
     size_t i;
     size_t n;
     unsigned can = capabilities ? 0 : OR_NSIM_CAN_ALL;
-    if (!yyjson_get_len(secret) || !yyjson_is_str(secret)) {
+    if (!or_nsim_string(secret).len) {
         return fail(setup, "tokens", "each has a \"token\"");
     }
     yyjson_arr_foreach(capabilities, i, n, capability)
     {
         for (unsigned k = 0; k < 3; k++) {
-            can |= or_span_is(span_of(capability), names[k]) ? 1U << k : 0;
+            can |= or_span_is(or_nsim_string(capability), names[k]) ? 1U << k : 0;
         }
     }
     struct or_nsim_token *token =
@@ -109,8 +114,9 @@ static enum onerow_status add_page(struct setup *setup, yyjson_val *given)
         return status;
     }
     struct or_nsim_version *version = or_nsim_version_new(NULL, model->plain->n_slots);
-    if (yyjson_get_len(title)) {
-        or_nsim_version_set(version, or_nsim_title_of(model->plain), plain_value(span_of(title)));
+    if (or_nsim_string(title).len) {
+        or_nsim_version_set(version, or_nsim_title_of(model->plain),
+                            plain_value(or_nsim_string(title)));
     }
     (void)or_nsim_add_page(model, &o, model->plain, version);
     return ONEROW_OK;
@@ -139,51 +145,59 @@ static enum onerow_status add_row(struct setup *setup, struct or_nsim_source *so
     return ONEROW_OK;
 }
 
-static enum onerow_status add_rows(struct setup *setup, struct or_nsim_source *source,
-                                   yyjson_val *rows)
+static enum onerow_status add_rows(struct setup *setup, const struct promised *promised)
 {
     enum onerow_status status = ONEROW_OK;
     yyjson_val *row;
     size_t i;
     size_t n;
-    yyjson_arr_foreach(rows, i, n, row)
+    yyjson_arr_foreach(yyjson_obj_get(promised->given, "rows"), i, n, row)
     {
-        status = status == ONEROW_OK ? add_row(setup, source, row) : status;
+        status = status == ONEROW_OK ? add_row(setup, promised->source, row) : status;
     }
     return status;
 }
 
-static enum onerow_status add_source(struct setup *setup, struct or_nsim_database *database,
-                                     yyjson_val *given)
+static enum onerow_status add_schema(struct setup *setup, const struct promised *promised)
 {
     struct or_nsim_call *call = &setup->call;
-    struct or_nsim_object o;
-    yyjson_val *properties = yyjson_obj_get(given, "properties");
-    yyjson_val *name = yyjson_obj_get(given, "name");
-    yyjson_val *key = yyjson_obj_get(given, "key");
-    enum onerow_status status = begin(setup, given, &database->o, &o);
-    if (status != ONEROW_OK) {
-        return status;
-    }
+    struct or_nsim_source *source = promised->source;
+    yyjson_val *properties = yyjson_obj_get(promised->given, "properties");
+    yyjson_val *key = yyjson_obj_get(promised->given, "key");
     if (properties && !or_nsim_schema_check(call, properties, NULL)) {
         return refused(setup, "properties");
     }
-    struct or_nsim_source *source = or_nsim_add_source(&call->sim->model, &o);
-    struct or_buffer title;
-    or_buffer_init(&title);
-    source->name = or_nsim_copy(yyjson_is_str(name) ? span_of(name) : or_span(database->name));
-    or_nsim_show_plain(&title, source->name);
-    source->title = or_nsim_steal(&title);
     if (properties) {
         or_nsim_schema_apply(call, properties, source);
     } else {
         (void)or_nsim_add_property(&call->sim->model, source, "Name", OR_NSIM_TITLE);
     }
-    if (key && (!yyjson_is_str(key) || !or_nsim_property_of(source, span_of(key)))) {
+    if (key && (!yyjson_is_str(key) || !or_nsim_property_of(source, or_nsim_string(key)))) {
         return fail(setup, "key", "is no property of the data source");
     }
-    source->key_name = key ? or_nsim_copy(span_of(key)) : NULL;
-    return add_rows(setup, source, yyjson_obj_get(given, "rows"));
+    source->key_name = key ? or_nsim_copy(or_nsim_string(key)) : NULL;
+    return ONEROW_OK;
+}
+
+static enum onerow_status add_source(struct setup *setup, struct or_nsim_database *database,
+                                     yyjson_val *given)
+{
+    struct or_nsim_object o;
+    struct or_buffer title;
+    yyjson_val *name = yyjson_obj_get(given, "name");
+    enum onerow_status status = begin(setup, given, &database->o, &o);
+    if (status != ONEROW_OK) {
+        return status;
+    }
+    struct or_nsim_source *source = or_nsim_add_source(&setup->call.sim->model, &o);
+    or_buffer_init(&title);
+    source->name =
+        or_nsim_copy(yyjson_is_str(name) ? or_nsim_string(name) : or_span(database->name));
+    or_nsim_show_plain(&title, source->name);
+    source->title = or_nsim_steal(&title);
+    const struct promised promised = {source, given};
+    OR_NSIM_PUSH(setup->sources, setup->n_sources, setup->room, promised);
+    return ONEROW_OK;
 }
 
 static enum onerow_status add_database(struct setup *setup, yyjson_val *given)
@@ -196,7 +210,7 @@ static enum onerow_status add_database(struct setup *setup, yyjson_val *given)
     yyjson_val *sources = yyjson_obj_get(given, "data_sources");
     struct or_nsim_object *parent = &sim->root->o;
     if (page) {
-        parent = yyjson_is_str(page) && or_nsim_read_id(span_of(page), id)
+        parent = yyjson_is_str(page) && or_nsim_read_id(or_nsim_string(page), id)
                      ? or_nsim_find(&sim->model, id)
                      : NULL;
     }
@@ -213,7 +227,8 @@ static enum onerow_status add_database(struct setup *setup, yyjson_val *given)
     struct or_nsim_database *database = or_nsim_add_database(&sim->model, &o);
     struct or_buffer shown;
     or_buffer_init(&shown);
-    database->name = or_nsim_copy(yyjson_is_str(title) ? span_of(title) : OR_SPAN("Database"));
+    database->name =
+        or_nsim_copy(yyjson_is_str(title) ? or_nsim_string(title) : OR_SPAN("Database"));
     or_nsim_show_plain(&shown, database->name);
     database->title = or_nsim_steal(&shown);
     yyjson_val *source;
@@ -260,11 +275,18 @@ static enum onerow_status read_setup(struct setup *setup, struct onerow_span tex
     yyjson_val *workspace = yyjson_obj_get(call->json, "workspace");
     if (yyjson_is_str(workspace)) {
         free(call->sim->workspace);
-        call->sim->workspace = or_nsim_copy(span_of(workspace));
+        call->sim->workspace = or_nsim_copy(or_nsim_string(workspace));
     }
     enum onerow_status status = add_all(setup, "tokens", add_token);
     status = status == ONEROW_OK ? add_all(setup, "pages", add_page) : status;
-    return status == ONEROW_OK ? add_all(setup, "databases", add_database) : status;
+    status = status == ONEROW_OK ? add_all(setup, "databases", add_database) : status;
+    for (size_t i = 0; status == ONEROW_OK && i < setup->n_sources; i++) {
+        status = add_schema(setup, &setup->sources[i]);
+    }
+    for (size_t i = 0; status == ONEROW_OK && i < setup->n_sources; i++) {
+        status = add_rows(setup, &setup->sources[i]);
+    }
+    return status;
 }
 
 enum onerow_status or_nsim_setup(struct or_nsim *sim, struct onerow_span text,
@@ -278,5 +300,6 @@ enum onerow_status or_nsim_setup(struct or_nsim *sim, struct onerow_span text,
     setup.call.rng = sim_rng_of(sim->options.seed, 2);
     enum onerow_status status = read_setup(&setup, text);
     or_nsim_call_finish(&setup.call);
+    free(setup.sources);
     return status;
 }

@@ -22,11 +22,6 @@ struct reading {
     struct or_nsim_value *value; /* being read */
 };
 
-static struct onerow_span span_of(yyjson_val *value)
-{
-    return (struct onerow_span){yyjson_get_str(value), yyjson_get_len(value)};
-}
-
 static void set_text(struct or_nsim_value *value, struct onerow_span text)
 {
     value->text = or_nsim_copy(text);
@@ -61,7 +56,7 @@ static bool read_line(struct reading *r, yyjson_val *given)
     if (!yyjson_is_str(given)) {
         return or_nsim_invalid_value(r->call, r->path, "a string or `null`", given);
     }
-    size_t len = or_nsim_utf16_length(span_of(given));
+    size_t len = or_nsim_utf16_length(or_nsim_string(given));
     if (len == 0) {
         return or_nsim_invalid(r->call, r->path, ".length should be ≥ `1`, instead was `0`.");
     }
@@ -69,7 +64,7 @@ static bool read_line(struct reading *r, yyjson_val *given)
         return or_nsim_invalid(r->call, r->path, ".length should be ≤ `%zu`, instead was `%zu`.",
                                max, len);
     }
-    set_text(r->value, span_of(given));
+    set_text(r->value, or_nsim_string(given));
     return true;
 }
 
@@ -124,7 +119,7 @@ static void show_date(struct or_buffer *out, struct onerow_span text)
 static bool read_moment(struct reading *r, const struct or_nsim_path *path, yyjson_val *given)
 {
     int64_t ms;
-    return (yyjson_is_str(given) && or_nsim_read_time(span_of(given), &ms, NULL)) ||
+    return (yyjson_is_str(given) && or_nsim_read_time(or_nsim_string(given), &ms, NULL)) ||
            or_nsim_invalid_value(r->call, path, "a valid ISO 8601 date string", given);
 }
 
@@ -148,22 +143,22 @@ static bool read_date(struct reading *r, yyjson_val *given)
     struct or_buffer out;
     or_buffer_init(&out);
     or_buffer_text(&out, "{\"start\":");
-    show_date(&out, span_of(start));
+    show_date(&out, or_nsim_string(start));
     or_buffer_text(&out, ",\"end\":");
     if (ends) {
-        show_date(&out, span_of(end));
+        show_date(&out, or_nsim_string(end));
     } else {
         or_buffer_text(&out, "null");
     }
     or_buffer_text(&out, ",\"time_zone\":");
     if (yyjson_is_str(zone)) {
-        or_buffer_json(&out, span_of(zone));
+        or_buffer_json(&out, or_nsim_string(zone));
     } else {
         or_buffer_text(&out, "null");
     }
     or_buffer_char(&out, '}');
     r->value->json = or_nsim_steal(&out);
-    r->value->text = or_nsim_copy(span_of(start));
+    r->value->text = or_nsim_copy(or_nsim_string(start));
     return true;
 }
 
@@ -245,7 +240,7 @@ static bool read_option(struct reading *r, const struct or_nsim_path *path, yyjs
         return or_nsim_invalid_value(r->call, path, "an object", given);
     }
     if (yyjson_is_str(name)) {
-        return read_option_name(r, path, span_of(name));
+        return read_option_name(r, path, or_nsim_string(name));
     }
     if (!yyjson_is_str(id)) {
         return or_nsim_invalid_value(r->call, &at, "defined", name);
@@ -307,7 +302,7 @@ static bool read_id_of(struct reading *r, const struct or_nsim_path *path, yyjso
 {
     const struct or_nsim_path at = {path, "id", 0};
     yyjson_val *given = yyjson_obj_get(item, "id");
-    return (yyjson_is_str(given) && or_nsim_read_id(span_of(given), id)) ||
+    return (yyjson_is_str(given) && or_nsim_read_id(or_nsim_string(given), id)) ||
            or_nsim_invalid_value(r->call, &at, "a valid uuid", given);
 }
 
@@ -476,7 +471,7 @@ bool or_nsim_read_properties(struct or_nsim_call *call, yyjson_val *properties,
     }
     yyjson_obj_foreach(properties, i, n, name, given)
     {
-        if (!read_property(call, writing, &path, span_of(name), given)) {
+        if (!read_property(call, writing, &path, or_nsim_string(name), given)) {
             return false;
         }
     }
