@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <libsmartcols/libsmartcols.h>
 #include <math.h>
 #include <signal.h>
@@ -39,6 +40,19 @@ bool or_cli_seconds(const char *text, uint64_t *ms)
     *ms = (uint64_t)(seconds * 1000);
     *ms += *ms == 0; /* 0 would mean the default */
     return true;
+}
+
+uint64_t or_cli_number(struct argp_state *state, const char *option, const char *text, uint64_t min,
+                       uint64_t max)
+{
+    char *end = NULL;
+    errno = 0;
+    uint64_t value = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno || value < min || value > max) {
+        argp_error(state, "%s: \"%s\" is no number from %llu to %llu", option, text,
+                   (unsigned long long)min, (unsigned long long)max);
+    }
+    return value;
 }
 
 static error_t parse_common(int key, char *value, struct argp_state *state)

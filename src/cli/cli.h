@@ -67,6 +67,10 @@ void or_cli_signals_back(void);
 /* Seconds from text such as "300" or "0.5", in milliseconds; false when it is none. */
 bool or_cli_seconds(const char *text, uint64_t *ms);
 
+/* A number from min to max; anything else is a usage error of the option. */
+uint64_t or_cli_number(struct argp_state *state, const char *option, const char *text, uint64_t min,
+                       uint64_t max);
+
 /* A table of text columns on stdout. The headings end with NULL. */
 struct or_cli_grid;
 struct or_cli_grid *or_cli_grid_open(const char *const *headings);

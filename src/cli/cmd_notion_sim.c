@@ -85,19 +85,6 @@ static const char doc[] =
 
 /* ---- values -------------------------------------------------------------------------------- */
 
-static uint64_t parse_number(struct argp_state *state, const char *option, const char *text,
-                             uint64_t max)
-{
-    char *end = NULL;
-    errno = 0;
-    uint64_t value = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || errno || value > max) {
-        argp_error(state, "%s: \"%s\" is no number from 0 to %llu", option, text,
-                   (unsigned long long)max);
-    }
-    return value;
-}
-
 static void parse_listen(struct argp_state *state, struct notion_sim *run, char *text)
 {
     char *colon = strrchr(text, ':');
@@ -109,7 +96,7 @@ static void parse_listen(struct argp_state *state, struct notion_sim *run, char 
     free(run->host);
     run->host = strndup(text + bracketed, (size_t)(colon - text) - 2U * bracketed);
     run->options.host = run->host && *run->host ? run->host : NULL;
-    run->options.port = (uint16_t)parse_number(state, "--listen", colon + 1, 65535);
+    run->options.port = (uint16_t)or_cli_number(state, "--listen", colon + 1, 0, 65535);
 }
 
 static void parse_windows(struct argp_state *state, const char *option, const char *text,
@@ -133,8 +120,8 @@ static void parse_latency(struct argp_state *state, char *text, uint64_t latency
     if (dash) {
         *dash = '\0';
     }
-    latency[0] = parse_number(state, "--latency", text, 3600000);
-    latency[1] = dash ? parse_number(state, "--latency", dash + 1, 3600000) : latency[0];
+    latency[0] = or_cli_number(state, "--latency", text, 0, 3600000);
+    latency[1] = dash ? or_cli_number(state, "--latency", dash + 1, 0, 3600000) : latency[0];
     if (latency[1] < latency[0]) {
         argp_error(state, "--latency: the second number is the longer one");
     }
@@ -149,7 +136,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case OPT_LISTEN: parse_listen(state, run, value); return 0;
     case OPT_ANYWHERE: o->anywhere = true; return 0;
     case OPT_SEED:
-        o->seed = parse_number(state, "--seed", value, UINT64_MAX);
+        o->seed = or_cli_number(state, "--seed", value, 0, UINT64_MAX);
         run->has_seed = true;
         return 0;
     case OPT_TOKEN: run->tokens[run->n_tokens++] = value; return 0;
@@ -163,9 +150,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
         }
         o->faults = value;
         return 0;
-    case OPT_LAG: o->lag_ms = parse_number(state, "--lag", value, OR_NSIM_LAG_MAX_MS); return 0;
+    case OPT_LAG: o->lag_ms = or_cli_number(state, "--lag", value, 0, OR_NSIM_LAG_MAX_MS); return 0;
     case OPT_SEARCH_LAG:
-        o->search_lag_ms = parse_number(state, "--search-lag", value, OR_NSIM_LAG_MAX_MS);
+        o->search_lag_ms = or_cli_number(state, "--search-lag", value, 0, OR_NSIM_LAG_MAX_MS);
         return 0;
     case OPT_LATENCY: parse_latency(state, value, o->latency_ms); return 0;
     case OPT_SETUP: run->setup = value; return 0;

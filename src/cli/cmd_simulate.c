@@ -85,19 +85,6 @@ static const char doc[] =
 #undef FAULT_LINE
     ;
 
-static uint64_t parse_number(struct argp_state *state, const char *option, const char *text,
-                             uint64_t min, uint64_t max)
-{
-    char *end = NULL;
-    errno = 0;
-    uint64_t value = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || errno || value < min || value > max) {
-        argp_error(state, "%s: \"%s\" is no number from %llu to %llu", option, text,
-                   (unsigned long long)min, (unsigned long long)max);
-    }
-    return value;
-}
-
 static enum sim_protocol parse_protocol(struct argp_state *state, const char *name)
 {
     for (unsigned i = 0; i < SIM_PROTOCOLS; i++) {
@@ -164,24 +151,25 @@ static error_t parse(int key, char *value, struct argp_state *state)
     switch (key) {
     case OPT_PROTOCOL: run->config.protocol = parse_protocol(state, value); return 0;
     case OPT_WORKERS:
-        run->config.workers = (unsigned)parse_number(state, "--workers", value, 1, SIM_WORKERS_MAX);
+        run->config.workers =
+            (unsigned)or_cli_number(state, "--workers", value, 1, SIM_WORKERS_MAX);
         return 0;
     case OPT_KEYS:
-        run->config.keys = (unsigned)parse_number(state, "--keys", value, 1, SIM_KEYS_MAX);
+        run->config.keys = (unsigned)or_cli_number(state, "--keys", value, 1, SIM_KEYS_MAX);
         return 0;
     case OPT_FAULTS: run->config.faults = parse_faults(state, value); return 0;
     case OPT_WITHIN: run->bounds = OR_SIMULATE_WITHIN; return 0;
     case OPT_OUTSIDE: run->bounds = OR_SIMULATE_OUTSIDE; return 0;
     case OPT_SCHEDULES:
-        run->schedules = parse_number(state, "--schedules", value, 1, OR_SIMULATE_MAX);
+        run->schedules = or_cli_number(state, "--schedules", value, 1, OR_SIMULATE_MAX);
         return 0;
     case OPT_SECONDS: run->limit_ms = parse_seconds(state, value); return 0;
     case OPT_SEED:
-        run->seed = parse_number(state, "--seed", value, 0, UINT64_MAX);
+        run->seed = or_cli_number(state, "--seed", value, 0, UINT64_MAX);
         simulate->has_seed = true;
         return 0;
     case OPT_JOBS:
-        run->jobs = (unsigned)parse_number(state, "--jobs", value, 1, OR_SIMULATE_JOBS);
+        run->jobs = (unsigned)or_cli_number(state, "--jobs", value, 1, OR_SIMULATE_JOBS);
         return 0;
     case OPT_REPLAY: simulate->replay = value; return 0;
     case OPT_SVG: simulate->svg = value; return 0;

@@ -54,13 +54,7 @@ static void add_root(struct or_nsim *sim)
     struct or_nsim_model *model = &sim->model;
     uint64_t now = or_nsim_now(sim);
     struct or_nsim_version *version = or_nsim_version_new(NULL, model->plain->n_slots);
-    struct or_nsim_value *title = or_nsim_value_new();
-    struct or_buffer json;
-    or_buffer_init(&json);
-    or_nsim_show_plain(&json, "Simulated workspace");
-    title->text = or_nsim_copy_text("Simulated workspace");
-    title->fold = or_nsim_fold(or_span(title->text));
-    title->json = or_nsim_steal(&json);
+    struct or_nsim_value *title = or_nsim_plain_value(or_span(sim->workspace));
     or_nsim_version_set(version, or_nsim_title_of(model->plain), title);
     const struct or_nsim_object o = {
         .created_ms = now, .edited_ms = now, .created_by = sim->first, .edited_by = sim->first};
@@ -122,7 +116,7 @@ void or_nsim_close(struct or_nsim *sim)
     struct or_nsim_token *next;
     HASH_ITER(hh, sim->tokens, token, next)
     {
-        HASH_DEL(sim->tokens, token);
+        HASH_DEL(sim->tokens, token); /* NOLINT(clang-analyzer-unix.Malloc): not freed yet */
         free_token(token);
     }
     free_token(sim->first);

@@ -242,20 +242,6 @@ bool or_nsim_block_get(struct or_nsim_call *call)
     return object;
 }
 
-/* Trashing a block that is a page trashes the page. */
-static void set_trash(struct or_nsim_call *call, struct or_nsim_object *object, bool trash)
-{
-    or_nsim_touch(call, object);
-    if (object->kind != OR_NSIM_PAGE) {
-        object->in_trash = trash;
-        return;
-    }
-    struct or_nsim_page *page = (struct or_nsim_page *)object;
-    struct or_nsim_version *version = or_nsim_version_new(page->now, page->source->n_slots);
-    version->in_trash = trash;
-    or_nsim_change(page, version, call->now_ms);
-}
-
 bool or_nsim_block_delete(struct or_nsim_call *call)
 {
     struct or_nsim_object *object = target(call, OR_NSIM_CAN_UPDATE);
@@ -268,7 +254,8 @@ bool or_nsim_block_delete(struct or_nsim_call *call)
     if (!or_nsim_commit(call)) {
         return false;
     }
-    set_trash(call, object, true);
+    or_nsim_touch(call, object);
+    or_nsim_set_trash(object, true, call->now_ms);
     or_nsim_show_block(call, object);
     return true;
 }
@@ -302,12 +289,31 @@ static char *merged_content(struct or_nsim_call *call, const struct or_nsim_bloc
     return json;
 }
 
+/* Everything in the body has a meaning here. */
+static bool check_members(struct or_nsim_call *call)
+{
+    static const char *const unknown[] = {"tab", NULL};
+    static const char *const others[] = {"type", "object", "in_trash", "archived", NULL};
+    const struct or_nsim_path body = {.name = "body"};
+    const char *keys[sizeof types / sizeof *types + sizeof others / sizeof *others];
+    size_t n = 0;
+    for (size_t i = 0; types[i]; i++) {
+        keys[n++] = types[i];
+    }
+    for (size_t i = 0; others[i]; i++) {
+        keys[n++] = others[i];
+    }
+    keys[n] = NULL;
+    return or_nsim_refuse_unknown(call, unknown) &&
+           or_nsim_only_keys(call, &body, call->json, keys);
+}
+
 bool or_nsim_block_update(struct or_nsim_call *call)
 {
     bool given = false;
     bool trash = false;
     struct or_nsim_object *object = target(call, OR_NSIM_CAN_UPDATE);
-    if (!object || !or_nsim_trash_flag(call, &given, &trash)) {
+    if (!object || !or_nsim_trash_flag(call, &given, &trash) || !check_members(call)) {
         return false;
     }
     struct or_nsim_block *block =
@@ -341,7 +347,8 @@ bool or_nsim_block_update(struct or_nsim_call *call)
         free(block->content);
         block->content = json;
     }
-    set_trash(call, object, given ? trash : object->in_trash);
+    or_nsim_touch(call, object);
+    or_nsim_set_trash(object, given ? trash : object->in_trash, call->now_ms);
     or_nsim_show_block(call, object);
     return true;
 }

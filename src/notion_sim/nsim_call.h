@@ -222,11 +222,11 @@ enum or_nsim_class { OR_NSIM_READ, OR_NSIM_QUERY, OR_NSIM_CREATE, OR_NSIM_WRITE,
 
 struct or_nsim_route {
     enum or_nsim_method method;
-    const char *path; /* with {id} */
+    enum or_nsim_class what;
+    const char *path;                       /* with {id} */
+    bool (*run)(struct or_nsim_call *call); /* NULL: Notion has it, the simulator does not */
     enum or_nsim_api from;
     enum or_nsim_api until;
-    enum or_nsim_class what;
-    bool (*run)(struct or_nsim_call *call); /* NULL: Notion has it, the simulator does not */
 };
 
 /* Finds the route of the call and its arguments. */
@@ -274,6 +274,8 @@ struct or_nsim_object *or_nsim_named(struct or_nsim_call *call, const struct or_
                                      yyjson_val *value, enum or_nsim_kind kind, const char *what);
 ONEROW_CHECKED bool or_nsim_only_keys(struct or_nsim_call *call, const struct or_nsim_path *path,
                                       yyjson_val *object, const char *const *keys);
+/* Members of the body that Notion knows and the simulator does not; the list ends with NULL. */
+ONEROW_CHECKED bool or_nsim_refuse_unknown(struct or_nsim_call *call, const char *const *keys);
 /* The page's database has one data source, or this version may see it all the same. */
 ONEROW_CHECKED bool or_nsim_single(struct or_nsim_call *call, const struct or_nsim_object *object);
 /* archived or in_trash as the version names it; *given: it is there at all. */
@@ -317,8 +319,12 @@ void or_nsim_schema_apply(struct or_nsim_call *call, yyjson_val *properties,
                           struct or_nsim_source *source);
 
 /* nsim_page.c */
-/* Reads an icon or cover of the body: a copy of its JSON, or NULL for none. */
+/* Owned; NULL gives NULL. */
 char *or_nsim_json_copy(yyjson_val *value);
+/* An icon or cover of the body: owned, NULL for none. */
+char *or_nsim_look(struct or_nsim_call *call, const char *name);
+/* Replaces it, where the body names it. */
+void or_nsim_set_look(struct or_nsim_call *call, const char *name, char **json);
 ONEROW_CHECKED bool or_nsim_may(struct or_nsim_call *call, unsigned capability);
 void or_nsim_touch(struct or_nsim_call *call, struct or_nsim_object *object);
 
@@ -348,6 +354,8 @@ void or_nsim_show_number(struct or_buffer *out, double number);
 void or_nsim_show_cursor(struct or_nsim_call *call, const char *next);
 /* Rich text of one plain run. */
 void or_nsim_show_plain(struct or_buffer *out, const char *text);
+/* A value of such text; empty text gives NULL. */
+struct or_nsim_value *or_nsim_plain_value(struct onerow_span text);
 
 /* ---- nsim_state.c, nsim_control.c, nsim_setup.c ------------------------------------------------
  */

@@ -31,24 +31,10 @@ static void done(struct or_nsim_call *call)
 
 /* ---- people -------------------------------------------------------------------------------- */
 
-static void edit(struct or_nsim_call *call, struct or_nsim_page *page,
-                 struct or_nsim_version *version)
+static void touch(struct or_nsim_call *call, struct or_nsim_object *object)
 {
-    page->o.edited_ms = call->now_ms;
-    page->o.edited_by = call->sim->first;
-    or_nsim_change(page, version, call->now_ms);
-}
-
-static void set_trash(struct or_nsim_call *call, struct or_nsim_object *object, bool trash)
-{
-    if (object->kind != OR_NSIM_PAGE) {
-        object->in_trash = trash;
-        return;
-    }
-    struct or_nsim_page *page = (struct or_nsim_page *)object;
-    struct or_nsim_version *version = or_nsim_version_new(page->now, page->source->n_slots);
-    version->in_trash = trash;
-    edit(call, page, version);
+    object->edited_ms = call->now_ms;
+    object->edited_by = call->sim->first;
 }
 
 /* {"title": TEXT}, or {"property": NAME, "value": TEXT} for any property of text. */
@@ -64,18 +50,9 @@ static bool rename_page(struct or_nsim_call *call, struct or_nsim_page *page)
         return false;
     }
     struct or_nsim_version *version = or_nsim_version_new(page->now, page->source->n_slots);
-    struct or_nsim_value *value = NULL;
-    if (or_nsim_string(text).len) {
-        struct or_buffer json;
-        or_buffer_init(&json);
-        value = or_nsim_value_new();
-        value->text = or_nsim_copy(or_nsim_string(text));
-        value->fold = or_nsim_fold(or_nsim_string(text));
-        or_nsim_show_plain(&json, value->text);
-        value->json = or_nsim_steal(&json);
-    }
-    or_nsim_version_set(version, property, value);
-    edit(call, page, version);
+    or_nsim_version_set(version, property, or_nsim_plain_value(or_nsim_string(text)));
+    touch(call, &page->o);
+    or_nsim_change(page, version, call->now_ms);
     return true;
 }
 
@@ -83,7 +60,8 @@ static bool act(struct or_nsim_call *call, struct or_nsim_object *object, struct
 {
     struct or_nsim_page *page = object->kind == OR_NSIM_PAGE ? (struct or_nsim_page *)object : NULL;
     if (or_span_is(verb, "trash") || or_span_is(verb, "restore")) {
-        set_trash(call, object, or_span_is(verb, "trash"));
+        touch(call, object);
+        or_nsim_set_trash(object, or_span_is(verb, "trash"), call->now_ms);
         return true;
     }
     if (or_span_is(verb, "share") || or_span_is(verb, "unshare")) {

@@ -46,12 +46,6 @@ static void set_title(char **title, char **name, struct texts *texts)
     *name = or_nsim_copy(or_buffer_view(&texts->plain));
 }
 
-static char *look(struct or_nsim_call *call, const char *name)
-{
-    yyjson_val *given = yyjson_obj_get(call->json, name);
-    return yyjson_is_obj(given) ? or_nsim_json_copy(given) : NULL;
-}
-
 static struct or_nsim_object new_object(struct or_nsim_call *call, struct or_nsim_object *parent)
 {
     return (struct or_nsim_object){.parent = parent,
@@ -110,19 +104,21 @@ static struct or_nsim_source *make_source(struct or_nsim_call *call,
 
 static bool create_database(struct or_nsim_call *call, struct texts *texts)
 {
-    static const char *const keys[] = {
-        "parent", "title",      "description", "is_inline",           "icon",
-        "cover",  "properties", "is_locked",   "initial_data_source", NULL};
+    static const char *const old_keys[] = {"parent", "title", "description", "is_inline",
+                                           "icon",   "cover", "properties",  NULL};
+    static const char *const keys[] = {"parent", "title", "description",         "is_inline",
+                                       "icon",   "cover", "initial_data_source", NULL};
     struct or_nsim_object *parent = NULL;
     yyjson_val *properties = NULL;
     if (!or_nsim_may(call, OR_NSIM_CAN_INSERT) ||
-        !or_nsim_only_keys(call, &body, call->json, keys) || !read_parent(call, &parent) ||
-        !read_schema(call, &properties) || !read_texts(call, texts) || !or_nsim_commit(call)) {
+        !or_nsim_only_keys(call, &body, call->json, call->api == OR_NSIM_2022 ? old_keys : keys) ||
+        !read_parent(call, &parent) || !read_schema(call, &properties) ||
+        !read_texts(call, texts) || !or_nsim_commit(call)) {
         return false;
     }
     struct or_nsim_object o = new_object(call, parent);
-    o.icon = look(call, "icon");
-    o.cover = look(call, "cover");
+    o.icon = or_nsim_look(call, "icon");
+    o.cover = or_nsim_look(call, "cover");
     struct or_nsim_database *database = or_nsim_add_database(&call->sim->model, &o);
     set_title(&database->title, &database->name, texts);
     database->description =
@@ -164,22 +160,19 @@ bool or_nsim_database_get(struct or_nsim_call *call)
     return database;
 }
 
-static void set_look(struct or_nsim_call *call, const char *name, char **json)
-{
-    yyjson_val *given = yyjson_obj_get(call->json, name);
-    if (given) {
-        free(*json);
-        *json = yyjson_is_null(given) ? NULL : or_nsim_json_copy(given);
-    }
-}
-
 static bool update_database(struct or_nsim_call *call, struct texts *texts)
 {
+    static const char *const unknown[] = {"parent", "is_locked", NULL};
+    static const char *const keys[] = {"title",    "description", "is_inline",  "icon", "cover",
+                                       "in_trash", "archived",    "properties", NULL};
+    yyjson_val *is_inline = yyjson_obj_get(call->json, "is_inline");
     yyjson_val *properties = yyjson_obj_get(call->json, "properties");
     bool given = false;
     bool trash = false;
     struct or_nsim_database *database = target_database(call, OR_NSIM_CAN_UPDATE);
-    if (!database || !or_nsim_trash_flag(call, &given, &trash) || !read_texts(call, texts)) {
+    if (!database || !or_nsim_refuse_unknown(call, unknown) ||
+        !or_nsim_only_keys(call, &body, call->json, keys) ||
+        !or_nsim_trash_flag(call, &given, &trash) || !read_texts(call, texts)) {
         return false;
     }
     if (database->o.in_trash && (!given || trash)) {
@@ -204,8 +197,9 @@ static bool update_database(struct or_nsim_call *call, struct texts *texts)
         database->description = or_nsim_copy(or_buffer_view(&texts->description));
     }
     database->o.in_trash = given ? trash : database->o.in_trash;
-    set_look(call, "icon", &database->o.icon);
-    set_look(call, "cover", &database->o.cover);
+    database->is_inline = is_inline ? yyjson_get_bool(is_inline) : database->is_inline;
+    or_nsim_set_look(call, "icon", &database->o.icon);
+    or_nsim_set_look(call, "cover", &database->o.cover);
     or_nsim_touch(call, &database->o);
     or_nsim_show_database(call, database);
     return true;
@@ -223,11 +217,13 @@ bool or_nsim_database_update(struct or_nsim_call *call)
 
 static bool create_source(struct or_nsim_call *call, struct texts *texts)
 {
+    static const char *const keys[] = {"parent", "properties", "title", "icon", NULL};
     const struct or_nsim_path path = {&body, "parent", 0};
     const struct or_nsim_path at_database = {&path, "database_id", 0};
     yyjson_val *properties = yyjson_obj_get(call->json, "properties");
     yyjson_val *parent = yyjson_obj_get(call->json, "parent");
-    if (!or_nsim_may(call, OR_NSIM_CAN_INSERT)) {
+    if (!or_nsim_may(call, OR_NSIM_CAN_INSERT) ||
+        !or_nsim_only_keys(call, &body, call->json, keys)) {
         return false;
     }
     struct or_nsim_database *database = (struct or_nsim_database *)or_nsim_named(
@@ -241,7 +237,8 @@ static bool create_source(struct or_nsim_call *call, struct texts *texts)
     if (!or_nsim_commit(call)) {
         return false;
     }
-    const struct or_nsim_source *source = make_source(call, database, properties, texts);
+    struct or_nsim_source *source = make_source(call, database, properties, texts);
+    source->o.icon = or_nsim_look(call, "icon");
     memcpy(call->made, source->o.id, OR_NSIM_ID);
     or_nsim_show_source(call, source);
     return true;
@@ -273,11 +270,15 @@ bool or_nsim_source_get(struct or_nsim_call *call)
 
 static bool update_source(struct or_nsim_call *call, struct texts *texts)
 {
+    static const char *const unknown[] = {"parent", NULL};
+    static const char *const keys[] = {"title", "icon", "properties", "in_trash", "archived", NULL};
     yyjson_val *properties = yyjson_obj_get(call->json, "properties");
     bool given = false;
     bool trash = false;
     struct or_nsim_source *source = target_source(call, OR_NSIM_CAN_UPDATE);
-    if (!source || !or_nsim_trash_flag(call, &given, &trash) || !read_texts(call, texts)) {
+    if (!source || !or_nsim_refuse_unknown(call, unknown) ||
+        !or_nsim_only_keys(call, &body, call->json, keys) ||
+        !or_nsim_trash_flag(call, &given, &trash) || !read_texts(call, texts)) {
         return false;
     }
     if (source->o.in_trash && (!given || trash)) {
@@ -293,6 +294,7 @@ static bool update_source(struct or_nsim_call *call, struct texts *texts)
         set_title(&source->title, &source->name, texts);
     }
     source->o.in_trash = given ? trash : source->o.in_trash;
+    or_nsim_set_look(call, "icon", &source->o.icon);
     or_nsim_touch(call, &source->o);
     or_nsim_show_source(call, source);
     return true;

@@ -48,34 +48,34 @@ struct or_nsim_filter {
 
 struct operator_row {
     enum or_nsim_filter_kind kind;
-    const char *name;
     enum op op;
+    const char *name;
 };
 
 static const struct operator_row operators[] = {
-    {OR_NSIM_FILTER_TEXT, "equals", OP_EQUALS},
-    {OR_NSIM_FILTER_TEXT, "does_not_equal", OP_DOES_NOT_EQUAL},
-    {OR_NSIM_FILTER_TEXT, "contains", OP_CONTAINS},
-    {OR_NSIM_FILTER_TEXT, "does_not_contain", OP_DOES_NOT_CONTAIN},
-    {OR_NSIM_FILTER_TEXT, "starts_with", OP_STARTS_WITH},
-    {OR_NSIM_FILTER_TEXT, "ends_with", OP_ENDS_WITH},
-    {OR_NSIM_FILTER_NUMBER, "equals", OP_EQUALS},
-    {OR_NSIM_FILTER_NUMBER, "does_not_equal", OP_DOES_NOT_EQUAL},
-    {OR_NSIM_FILTER_NUMBER, "greater_than", OP_GREATER},
-    {OR_NSIM_FILTER_NUMBER, "less_than", OP_LESS},
-    {OR_NSIM_FILTER_NUMBER, "greater_than_or_equal_to", OP_GREATER_EQUAL},
-    {OR_NSIM_FILTER_NUMBER, "less_than_or_equal_to", OP_LESS_EQUAL},
-    {OR_NSIM_FILTER_OPTION, "equals", OP_EQUALS},
-    {OR_NSIM_FILTER_OPTION, "does_not_equal", OP_DOES_NOT_EQUAL},
-    {OR_NSIM_FILTER_LIST, "contains", OP_CONTAINS},
-    {OR_NSIM_FILTER_LIST, "does_not_contain", OP_DOES_NOT_CONTAIN},
-    {OR_NSIM_FILTER_DATE, "equals", OP_EQUALS},
-    {OR_NSIM_FILTER_DATE, "before", OP_LESS},
-    {OR_NSIM_FILTER_DATE, "after", OP_GREATER},
-    {OR_NSIM_FILTER_DATE, "on_or_before", OP_LESS_EQUAL},
-    {OR_NSIM_FILTER_DATE, "on_or_after", OP_GREATER_EQUAL},
-    {OR_NSIM_FILTER_CHECKBOX, "equals", OP_EQUALS},
-    {OR_NSIM_FILTER_CHECKBOX, "does_not_equal", OP_DOES_NOT_EQUAL},
+    {OR_NSIM_FILTER_TEXT, OP_EQUALS, "equals"},
+    {OR_NSIM_FILTER_TEXT, OP_DOES_NOT_EQUAL, "does_not_equal"},
+    {OR_NSIM_FILTER_TEXT, OP_CONTAINS, "contains"},
+    {OR_NSIM_FILTER_TEXT, OP_DOES_NOT_CONTAIN, "does_not_contain"},
+    {OR_NSIM_FILTER_TEXT, OP_STARTS_WITH, "starts_with"},
+    {OR_NSIM_FILTER_TEXT, OP_ENDS_WITH, "ends_with"},
+    {OR_NSIM_FILTER_NUMBER, OP_EQUALS, "equals"},
+    {OR_NSIM_FILTER_NUMBER, OP_DOES_NOT_EQUAL, "does_not_equal"},
+    {OR_NSIM_FILTER_NUMBER, OP_GREATER, "greater_than"},
+    {OR_NSIM_FILTER_NUMBER, OP_LESS, "less_than"},
+    {OR_NSIM_FILTER_NUMBER, OP_GREATER_EQUAL, "greater_than_or_equal_to"},
+    {OR_NSIM_FILTER_NUMBER, OP_LESS_EQUAL, "less_than_or_equal_to"},
+    {OR_NSIM_FILTER_OPTION, OP_EQUALS, "equals"},
+    {OR_NSIM_FILTER_OPTION, OP_DOES_NOT_EQUAL, "does_not_equal"},
+    {OR_NSIM_FILTER_LIST, OP_CONTAINS, "contains"},
+    {OR_NSIM_FILTER_LIST, OP_DOES_NOT_CONTAIN, "does_not_contain"},
+    {OR_NSIM_FILTER_DATE, OP_EQUALS, "equals"},
+    {OR_NSIM_FILTER_DATE, OP_LESS, "before"},
+    {OR_NSIM_FILTER_DATE, OP_GREATER, "after"},
+    {OR_NSIM_FILTER_DATE, OP_LESS_EQUAL, "on_or_before"},
+    {OR_NSIM_FILTER_DATE, OP_GREATER_EQUAL, "on_or_after"},
+    {OR_NSIM_FILTER_CHECKBOX, OP_EQUALS, "equals"},
+    {OR_NSIM_FILTER_CHECKBOX, OP_DOES_NOT_EQUAL, "does_not_equal"},
 };
 
 static void *take(struct or_nsim_call *call, size_t size)

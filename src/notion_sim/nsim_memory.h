@@ -9,13 +9,15 @@
 
 _Noreturn void or_nsim_no_memory(void);
 
-void *or_nsim_take(size_t size); /* zeroed; free() gives it back */
-char *or_nsim_copy(struct onerow_span text);
+#define OR_NSIM_THERE __attribute__((returns_nonnull))
+
+OR_NSIM_THERE void *or_nsim_take(size_t size); /* zeroed; free() gives it back */
+OR_NSIM_THERE char *or_nsim_copy(struct onerow_span text);
 char *or_nsim_copy_text(const char *text); /* NULL gives NULL */
-char *or_nsim_steal(struct or_buffer *buffer);
+OR_NSIM_THERE char *or_nsim_steal(struct or_buffer *buffer);
 
 /* Makes room for one more element of `size` bytes in a list that holds n. */
-void *or_nsim_grow(void *list, size_t n, size_t *room, size_t size);
+OR_NSIM_THERE void *or_nsim_grow(void *list, size_t n, size_t *room, size_t size);
 
 #define OR_NSIM_PUSH(list, n, room, element)                                                       \
     do {                                                                                           \

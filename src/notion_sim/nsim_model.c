@@ -226,6 +226,18 @@ void or_nsim_change(struct or_nsim_page *page, struct or_nsim_version *version, 
     count_key(page, !version->in_trash, now_ms);
 }
 
+void or_nsim_set_trash(struct or_nsim_object *object, bool trash, uint64_t now_ms)
+{
+    if (object->kind != OR_NSIM_PAGE) {
+        object->in_trash = trash;
+        return;
+    }
+    struct or_nsim_page *page = (struct or_nsim_page *)object;
+    struct or_nsim_version *version = or_nsim_version_new(page->now, page->source->n_slots);
+    version->in_trash = trash;
+    or_nsim_change(page, version, now_ms);
+}
+
 /* Where a page of this id stands among the rows, or would stand. */
 static size_t row_place(const struct or_nsim_source *source, const char *id)
 {
@@ -517,7 +529,7 @@ static void free_source(struct or_nsim_source *source)
     struct or_nsim_key *next;
     HASH_ITER(hh, source->keys, key, next)
     {
-        HASH_DEL(source->keys, key);
+        HASH_DEL(source->keys, key); /* NOLINT(clang-analyzer-unix.Malloc): not freed yet */
         free(key->text);
         free(key);
     }
@@ -562,7 +574,7 @@ void or_nsim_model_finish(struct or_nsim_model *model)
     struct or_nsim_object *next;
     HASH_ITER(hh, model->objects, object, next)
     {
-        HASH_DEL(model->objects, object);
+        HASH_DEL(model->objects, object); /* NOLINT(clang-analyzer-unix.Malloc): not freed yet */
         switch (object->kind) {
         case OR_NSIM_PAGE: free_page((struct or_nsim_page *)object); break;
         case OR_NSIM_DATABASE: free_database((struct or_nsim_database *)object); break;

@@ -161,7 +161,8 @@ struct or_nsim_page {
     struct or_nsim_source *source; /* of its properties; for a page outside of data sources a plain
                                       one that has only a title */
     struct or_nsim_version *now;
-    uint64_t number;
+    uint64_t number;         /* its unique id */
+    bool is_locked;          /* against people, not against the API */
     struct or_nsim_key *key; /* that it counts for now */
 };
 
@@ -244,6 +245,8 @@ void or_nsim_version_set(struct or_nsim_version *version, const struct or_nsim_p
                          struct or_nsim_value *value);
 /* The page has this version from now on; counts its key. */
 void or_nsim_change(struct or_nsim_page *page, struct or_nsim_version *version, uint64_t now_ms);
+/* Of anything; a page gets a version. */
+void or_nsim_set_trash(struct or_nsim_object *object, bool trash, uint64_t now_ms);
 /* What the page was at a time; NULL: it was not there. */
 const struct or_nsim_version *or_nsim_version_at(const struct or_nsim_page *page, uint64_t at_ms);
 
@@ -252,7 +255,7 @@ char *or_nsim_key_text(const struct or_nsim_page *page); /* owned; NULL: none */
 /* ---- text --------------------------------------------------------------------------------- */
 
 size_t or_nsim_utf16_length(struct onerow_span text);
-char *or_nsim_fold(struct onerow_span text);
+OR_NSIM_THERE char *or_nsim_fold(struct onerow_span text);
 /* To the minute below, as Notion does; or to the millisecond. */
 void or_nsim_time_minute(uint64_t ms, char text[OR_NSIM_TIME]);
 void or_nsim_time_exact(uint64_t ms, char text[OR_NSIM_TIME]);

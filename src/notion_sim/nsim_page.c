@@ -104,6 +104,17 @@ bool or_nsim_only_keys(struct or_nsim_call *call, const struct or_nsim_path *pat
     return true;
 }
 
+bool or_nsim_refuse_unknown(struct or_nsim_call *call, const char *const *keys)
+{
+    for (size_t i = 0; keys[i]; i++) {
+        if (yyjson_obj_get(call->json, keys[i])) {
+            return or_nsim_fail(call, OR_NSIM_INVALID_REQUEST,
+                                "Unsupported request: body.%s is not simulated.", keys[i]);
+        }
+    }
+    return true;
+}
+
 static const struct or_nsim_database *database_of(const struct or_nsim_object *object)
 {
     if (object->kind == OR_NSIM_PAGE) {
@@ -275,7 +286,8 @@ static bool read_place(struct or_nsim_call *call, struct place *place)
     if (!read_row_place(call, &path, parent, place)) {
         return false;
     }
-    bool trashed = place->source->o.in_trash || place->source->o.parent->in_trash;
+    const struct or_nsim_source *source = place->source;
+    bool trashed = source && (source->o.in_trash || source->o.parent->in_trash);
     return !trashed || or_nsim_refuse_trashed(call);
 }
 
@@ -311,7 +323,7 @@ static bool check_children(struct or_nsim_call *call)
     return !children || or_nsim_blocks_check(call, &path, children, 2, &total);
 }
 
-static char *look(struct or_nsim_call *call, const char *name)
+char *or_nsim_look(struct or_nsim_call *call, const char *name)
 {
     yyjson_val *given = yyjson_obj_get(call->json, name);
     return yyjson_is_obj(given) ? or_nsim_json_copy(given) : NULL;
@@ -325,8 +337,8 @@ static struct or_nsim_page *make_page(struct or_nsim_call *call, const struct pl
                                      .edited_ms = call->now_ms,
                                      .created_by = call->token,
                                      .edited_by = call->token,
-                                     .icon = look(call, "icon"),
-                                     .cover = look(call, "cover")};
+                                     .icon = or_nsim_look(call, "icon"),
+                                     .cover = or_nsim_look(call, "cover")};
     or_nsim_options_commit(call, writing);
     struct or_nsim_page *page =
         or_nsim_add_page(&call->sim->model, &o, writing->source, writing->version);
@@ -346,12 +358,13 @@ static void remember_key(struct or_nsim_call *call, const struct or_nsim_page *p
 
 bool or_nsim_page_create(struct or_nsim_call *call)
 {
-    static const char *const keys[] = {"parent",  "properties",  "icon",     "cover",    "children",
-                                       "content", "allow_async", "template", "position", NULL};
+    static const char *const keys[] = {"parent",   "properties", "icon",        "cover",
+                                       "children", "content",    "allow_async", NULL};
+    static const char *const unknown[] = {"markdown", "template", "position", NULL};
     const struct or_nsim_path body = {.name = "body"};
     yyjson_val *properties = yyjson_obj_get(call->json, "properties");
     struct place place;
-    if (!or_nsim_may(call, OR_NSIM_CAN_INSERT) ||
+    if (!or_nsim_may(call, OR_NSIM_CAN_INSERT) || !or_nsim_refuse_unknown(call, unknown) ||
         !or_nsim_only_keys(call, &body, call->json, keys) || !read_place(call, &place)) {
         return false;
     }
@@ -378,20 +391,24 @@ bool or_nsim_page_create(struct or_nsim_call *call)
 
 /* ---- read, update -------------------------------------------------------------------------- */
 
+static const struct or_nsim_page *readable_page(struct or_nsim_call *call)
+{
+    const struct or_nsim_object *object =
+        or_nsim_may(call, OR_NSIM_CAN_READ) ? or_nsim_target(call, 0, OR_NSIM_PAGE, "page") : NULL;
+    return object && or_nsim_single(call, object) ? (const struct or_nsim_page *)object : NULL;
+}
+
 bool or_nsim_page_get(struct or_nsim_call *call)
 {
-    const struct or_nsim_page *page =
-        or_nsim_may(call, OR_NSIM_CAN_READ)
-            ? (const struct or_nsim_page *)or_nsim_target(call, 0, OR_NSIM_PAGE, "page")
-            : NULL;
-    if (!page || !or_nsim_single(call, &page->o)) {
+    const struct or_nsim_page *page = readable_page(call);
+    if (!page) {
         return false;
     }
     or_nsim_show_page(call, page, page->now);
     return true;
 }
 
-static void set_look(struct or_nsim_call *call, const char *name, char **json)
+void or_nsim_set_look(struct or_nsim_call *call, const char *name, char **json)
 {
     yyjson_val *given = yyjson_obj_get(call->json, name);
     if (given) {
@@ -400,19 +417,11 @@ static void set_look(struct or_nsim_call *call, const char *name, char **json)
     }
 }
 
-static void erase_content(struct or_nsim_object *object)
-{
-    for (size_t i = 0; i < object->n_children; i++) {
-        object->children[i]->in_trash =
-            object->children[i]->kind == OR_NSIM_BLOCK || object->children[i]->in_trash;
-    }
-}
-
 bool or_nsim_page_update(struct or_nsim_call *call)
 {
-    static const char *const keys[] = {"properties",    "icon",     "cover",    "is_locked",
-                                       "erase_content", "in_trash", "archived", "is_archived",
-                                       "template",      NULL};
+    static const char *const keys[] = {"properties", "icon",     "cover", "is_locked",
+                                       "in_trash",   "archived", NULL};
+    static const char *const unknown[] = {"template", "is_archived", "erase_content", NULL};
     const struct or_nsim_path body = {.name = "body"};
     yyjson_val *properties = yyjson_obj_get(call->json, "properties");
     bool given = false;
@@ -421,7 +430,7 @@ bool or_nsim_page_update(struct or_nsim_call *call)
         or_nsim_may(call, OR_NSIM_CAN_UPDATE)
             ? (struct or_nsim_page *)or_nsim_target(call, 0, OR_NSIM_PAGE, "page")
             : NULL;
-    if (!page || !or_nsim_single(call, &page->o) ||
+    if (!page || !or_nsim_single(call, &page->o) || !or_nsim_refuse_unknown(call, unknown) ||
         !or_nsim_only_keys(call, &body, call->json, keys) ||
         !or_nsim_trash_flag(call, &given, &trash)) {
         return false;
@@ -438,11 +447,10 @@ bool or_nsim_page_update(struct or_nsim_call *call)
     }
     or_nsim_options_commit(call, &writing);
     writing.version->in_trash = given ? trash : page->now->in_trash;
-    set_look(call, "icon", &page->o.icon);
-    set_look(call, "cover", &page->o.cover);
-    if (yyjson_get_bool(yyjson_obj_get(call->json, "erase_content"))) {
-        erase_content(&page->o);
-    }
+    or_nsim_set_look(call, "icon", &page->o.icon);
+    or_nsim_set_look(call, "cover", &page->o.cover);
+    yyjson_val *lock = yyjson_obj_get(call->json, "is_locked");
+    page->is_locked = lock ? yyjson_get_bool(lock) : page->is_locked;
     or_nsim_touch(call, &page->o);
     or_nsim_change(page, writing.version, call->now_ms);
     remember_key(call, page);
@@ -523,11 +531,8 @@ static bool show_items(struct or_nsim_call *call, const struct or_nsim_property 
 
 bool or_nsim_page_property(struct or_nsim_call *call)
 {
-    const struct or_nsim_page *page =
-        or_nsim_may(call, OR_NSIM_CAN_READ)
-            ? (const struct or_nsim_page *)or_nsim_target(call, 0, OR_NSIM_PAGE, "page")
-            : NULL;
-    if (!page || !or_nsim_single(call, &page->o)) {
+    const struct or_nsim_page *page = readable_page(call);
+    if (!page) {
         return false;
     }
     const struct or_nsim_property *property = or_nsim_property_of(page->source, call->args[1]);

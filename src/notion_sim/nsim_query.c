@@ -180,7 +180,10 @@ static bool read_sorts(struct query *query)
     yyjson_val *sort;
     size_t i;
     size_t n;
-    if (sorts && (!yyjson_is_arr(sorts) || yyjson_arr_size(sorts) > SORTS_MAX)) {
+    if (!sorts) {
+        return true;
+    }
+    if (!yyjson_is_arr(sorts) || yyjson_arr_size(sorts) > SORTS_MAX) {
         return or_nsim_invalid_value(query->call, &path, "an array", sorts);
     }
     yyjson_arr_foreach(sorts, i, n, sort)
@@ -203,14 +206,16 @@ static uint64_t state_of(const struct or_nsim_call *call, uint64_t lag_ms)
 
 static bool read_query(struct query *query)
 {
-    static const char *const keys[] = {"filter",   "sorts",    "start_cursor", "page_size",
-                                       "archived", "in_trash", "result_type",  NULL};
+    static const char *const keys[] = {"filter",   "sorts", "start_cursor", "page_size", "archived",
+                                       "in_trash", NULL};
+    static const char *const unknown[] = {"result_type", NULL};
     const struct or_nsim_path body = {.name = "body"};
     struct or_nsim_call *call = query->call;
     yyjson_val *filter = yyjson_obj_get(call->json, "filter");
     bool given = false;
     query->at_ms = state_of(call, call->sim->options.lag_ms);
-    return or_nsim_only_keys(call, &body, call->json, keys) &&
+    return or_nsim_refuse_unknown(call, unknown) &&
+           or_nsim_only_keys(call, &body, call->json, keys) &&
            or_nsim_trash_flag(call, &given, &query->in_trash) &&
            (!filter || or_nsim_filter_read(call, query->source, filter, &query->filter)) &&
            read_sorts(query) && or_nsim_list_span(call, true, &query->span);
@@ -385,15 +390,23 @@ static int compare_edited(const void *a, const void *b, void *context)
 
 static bool read_search(struct search *search)
 {
+    static const char *const keys[] = {"query",        "sort",      "filter",
+                                       "start_cursor", "page_size", NULL};
     struct or_nsim_call *call = search->call;
     const struct or_nsim_path body = {.name = "body"};
     const struct or_nsim_path path = {&body, "filter", 0};
     const struct or_nsim_path at = {&path, "value", 0};
-    yyjson_val *query = yyjson_obj_get(call->json, "query");
     yyjson_val *filter = yyjson_obj_get(call->json, "filter");
     yyjson_val *sort = yyjson_obj_get(call->json, "sort");
     yyjson_val *value = yyjson_obj_get(filter, "value");
     const char *other = call->api == OR_NSIM_2022 ? "database" : "data_source";
+    if (!or_nsim_only_keys(call, &body, call->json, keys)) {
+        return false;
+    }
+    if (yyjson_obj_get(filter, "in_trash")) {
+        return or_nsim_fail(call, OR_NSIM_INVALID_REQUEST,
+                            "Unsupported request: body.filter.in_trash is not simulated.");
+    }
     if (value && !or_span_is(or_nsim_string(value), "page") &&
         !or_span_is(or_nsim_string(value), other)) {
         return or_nsim_invalid_value(call, &at,
@@ -404,7 +417,6 @@ static bool read_search(struct search *search)
     search->only = value ? or_nsim_string(value) : (struct onerow_span){0};
     search->ascending = or_span_is(or_nsim_string(yyjson_obj_get(sort, "direction")), "ascending");
     search->at_ms = state_of(call, call->sim->options.search_lag_ms);
-    search->text = or_nsim_fold(yyjson_is_str(query) ? or_nsim_string(query) : OR_SPAN(""));
     return true;
 }
 
@@ -466,12 +478,13 @@ static bool show_search(struct search *search)
 
 bool or_nsim_search(struct or_nsim_call *call)
 {
-    struct search search = {.call = call};
-    if (!or_nsim_may(call, OR_NSIM_CAN_READ) || !read_search(&search)) {
-        return false;
+    const struct onerow_span text = or_nsim_string(yyjson_obj_get(call->json, "query"));
+    struct search search = {.call = call, .text = or_nsim_fold(text)};
+    bool fine = or_nsim_may(call, OR_NSIM_CAN_READ) && read_search(&search);
+    if (fine) {
+        find_titles(&search);
+        fine = show_search(&search);
     }
-    find_titles(&search);
-    bool fine = show_search(&search);
     free(search.rows);
     free(search.text);
     return fine;

@@ -45,6 +45,21 @@ void or_nsim_show_plain(struct or_buffer *out, const char *text)
     or_buffer_text(out, ",\"href\":null}]");
 }
 
+struct or_nsim_value *or_nsim_plain_value(struct onerow_span text)
+{
+    struct or_buffer json;
+    if (!text.len) {
+        return NULL;
+    }
+    struct or_nsim_value *value = or_nsim_value_new();
+    or_buffer_init(&json);
+    value->text = or_nsim_copy(text);
+    value->fold = or_nsim_fold(text);
+    or_nsim_show_plain(&json, value->text);
+    value->json = or_nsim_steal(&json);
+    return value;
+}
+
 void or_nsim_show_cursor(struct or_nsim_call *call, const char *next)
 {
     or_buffer_text(&call->out, "\"next_cursor\":");
@@ -311,7 +326,11 @@ void or_nsim_show_page(struct or_nsim_call *call, const struct or_nsim_page *pag
     show_parent(call, "parent", parent);
     or_buffer_char(out, ',');
     show_trash(call, version->in_trash);
-    or_buffer_text(out, ",\"is_locked\":false,");
+    if (call->api != OR_NSIM_2022) {
+        or_buffer_printf(out, ",\"is_archived\":false,\"is_locked\":%s",
+                         page->is_locked ? "true" : "false");
+    }
+    or_buffer_char(out, ',');
     show_properties(call, page, version);
     or_buffer_char(out, ',');
     show_url(out, page->o.id, title_text(page, version));

@@ -65,18 +65,6 @@ static enum onerow_status begin(struct setup *setup, yyjson_val *given,
                                                         : ONEROW_OK;
 }
 
-static struct or_nsim_value *plain_value(struct onerow_span text)
-{
-    struct or_buffer json;
-    struct or_nsim_value *value = or_nsim_value_new();
-    or_buffer_init(&json);
-    value->text = or_nsim_copy(text);
-    value->fold = or_nsim_fold(text);
-    or_nsim_show_plain(&json, value->text);
-    value->json = or_nsim_steal(&json);
-    return value;
-}
-
 /* ---- tokens, pages ------------------------------------------------------------------------- */
 
 static enum onerow_status add_token(struct setup *setup, yyjson_val *given)
@@ -114,10 +102,8 @@ static enum onerow_status add_page(struct setup *setup, yyjson_val *given)
         return status;
     }
     struct or_nsim_version *version = or_nsim_version_new(NULL, model->plain->n_slots);
-    if (or_nsim_string(title).len) {
-        or_nsim_version_set(version, or_nsim_title_of(model->plain),
-                            plain_value(or_nsim_string(title)));
-    }
+    or_nsim_version_set(version, or_nsim_title_of(model->plain),
+                        or_nsim_plain_value(or_nsim_string(title)));
     (void)or_nsim_add_page(model, &o, model->plain, version);
     return ONEROW_OK;
 }

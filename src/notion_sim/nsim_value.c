@@ -106,6 +106,7 @@ static void show_date(struct or_buffer *out, struct onerow_span text)
     }
     char clock[] = ":00.000";
     size_t given = zone - 16;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a time that was read has data */
     memcpy(clock, text.data + 16, given < sizeof clock - 1 ? given : sizeof clock - 1);
     struct onerow_span offset = {text.data + zone, text.len - zone};
     or_buffer_printf(out, "\"%.10sT%.5s%s", text.data, text.data + 11, clock);

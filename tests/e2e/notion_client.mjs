@@ -10,6 +10,7 @@ const { Client, APIErrorCode, APIResponseError, iteratePaginatedAPI, isNotionCli
 
 const quiet = { logLevel: "error", logger: () => {} }
 const notion = new Client({ auth: "secret", baseUrl: url, ...quiet })
+const once = new Client({ auth: "secret", baseUrl: url, retry: false, ...quiet })
 const impatient = new Client({ auth: "secret", baseUrl: url, retry: false, timeoutMs: 200, ...quiet })
 const title = text => ({ title: [{ text: { content: text } }] })
 const seen = {}
@@ -94,7 +95,7 @@ seen.conflictIsKnown = seen.conflict.code === APIErrorCode.ConflictError
 await order("503-after-id", { method: "POST" })
 seen.saved = await refused(create("Saved", 23))
 await order("html", { method: "GET" })
-seen.html = await refused(impatient.pages.retrieve({ page_id: page.id }))
+seen.html = await refused(once.pages.retrieve({ page_id: page.id }))
 await order("slow", { parameter: 1500, method: "POST" })
 seen.slow = await refused(create("Slow", 24, impatient))
 await order("reset-after", { method: "POST" })

@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 import urllib.parse
 
 import harness
@@ -108,9 +107,9 @@ def test_the_python_client_waits_after_429_and_creates_once(t):
     assert state["by_status"]["429"] == 1 and state["inside_retry_after"]["count"] == 0, state
     assert sim.source_state(source)["by_key"][0]["creates"] == 1
     # Negative control: who does not wait is counted.
-    sim.order("429", method="POST", path="/v1/pages", parameter=1)
+    sim.order("429", method="POST", path="/v1/pages", parameter=300)
     refused = sim.ask("POST", "/v1/pages", create_body(source, "Home"))
-    assert refused.status == 429 and refused.headers["Retry-After"] == "1", refused
+    assert refused.status == 429 and refused.headers["Retry-After"] == "300", refused
     t.wait_until(lambda: sim.ask("GET", f"/v1/pages/{sim.root}").status == 200 and
                  sim.state()["inside_retry_after"]["count"] > 0, what="an early call")
     sim.end()
@@ -193,6 +192,39 @@ def test_the_error_envelope_is_that_of_notions_own_file(t):
     assert {"object", "status", "code", "message", "request_id"} == set(answer.json), answer
     assert answer.json["object"] == "error" and answer.json["status"] == answer.status == 400
     assert answer.headers["x-notion-request-id"] == answer.json["request_id"]
+    sim.end()
+
+
+# What the client sends and Notion's newest version no longer takes.
+GONE = {("updatePage", "archived"), ("updateBlock", "archived"), ("updateDataSource", "archived"),
+        ("queryDataSource", "archived")}
+
+
+def test_every_member_of_a_body_is_understood_or_refused_by_name(t):
+    """A member that is dropped in silence would make a test pass that Notion would not."""
+    sim = Sim(t)
+    database, source = sim.data_source()
+    simulated = {(r["method"], plain(r["path"])) for r in sim.control("routes") if r["simulated"]}
+    ids = {"pages": sim.root, "databases": database, "data_sources": source, "blocks": sim.root}
+    understood, refused, gone = set(), set(), set()
+    for endpoint in notion.node(t, "notion_endpoints.mjs"):
+        if (endpoint["method"], endpoint["path"]) not in simulated:
+            continue
+        path = endpoint["path"].format(ids.get(endpoint["path"].split("/")[2]), "x")
+        for member in endpoint["body"]:
+            answer = sim.ask(endpoint["method"], path, {member: 7}, version="2026-03-11")
+            at = (endpoint["name"], member)
+            if answer.status == 400 and "should be not present, instead" in answer.message:
+                gone.add(at)
+            elif answer.status == 400 and answer.message.endswith(f"{member} is not simulated."):
+                refused.add(at)
+            else:
+                understood.add(at)
+    assert gone == GONE, (gone - GONE, GONE - gone)
+    assert len(understood) > 60 and {("createPage", "markdown"), ("createPage", "template"),
+                                     ("updatePage", "erase_content"), ("search", "filter")
+                                     } <= understood | refused, (understood, refused)
+    assert ("createPage", "markdown") in refused and ("createPage", "properties") in understood
     sim.end()
 
 
@@ -905,9 +937,7 @@ def test_it_ends_at_once_while_requests_wait(t):
     for thread in threads:
         thread.start()
     t.wait_until(lambda: sim.state()["requests"] == 3, what="three requests")
-    began = time.monotonic()
     sim.end()
-    assert time.monotonic() - began < 60
     for thread in threads:
         thread.join()
 
