@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator of the Notion API, asked by the official clients and by hand."""
+import contextlib
 import gzip
 import http.client
+import io
 import json
+import os
+import re
 import socket
 import threading
 import urllib.parse
@@ -895,6 +899,61 @@ def test_a_naive_client_makes_twins_and_the_state_shows_them(t):
     assert (state["duplicates_now"], state["duplicates_ever"], state["most_live_per_key"]) == (0, 1, 3)
     html = sim.ask("GET", "/").body.decode()
     assert "HOME (1, most 3)" in html, html
+    sim.end()
+
+
+# ---- the document --------------------------------------------------------------------------------
+
+def document():
+    root = os.environ.get("ONEROW_SOURCE_ROOT") or os.path.abspath(".")
+    with open(os.path.join(root, "docs", "notion-sim.md"), encoding="utf-8") as file:
+        return file.read()
+
+
+def example(language, sim=None):
+    """The only block of a language, turned to the simulator that runs."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", document(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1, (language, blocks)
+    assert not sim or "http://127.0.0.1:8765" in blocks[0], blocks[0]
+    return blocks[0].replace("http://127.0.0.1:8765", sim.url) if sim else blocks[0]
+
+
+def test_the_documents_examples_run(t):
+    harness.need("curl", "curl")
+    sim = Sim(t, setup=json.loads(example("json")))
+    answer = harness.subprocess.run(["sh", "-c", example("sh", sim)], capture_output=True, text=True,
+                                    timeout=60, check=True)
+    assert names(json.loads(answer.stdout)) == ["HOME"], answer.stdout
+    notion.library()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example("python", sim), "docs/notion-sim.md", "exec"), {})  # pylint: disable=exec-used
+    assert sim.ask("GET", "/v1/pages/" + printed.getvalue().strip()).status == 200
+    folder = notion.part("node")
+    script = t.write("example.mjs", example("js", sim))
+    os.symlink(os.path.join(folder, "node_modules"), t.path("node_modules"))
+    answer = harness.subprocess.run([harness.need("node", "nodejs"), script], capture_output=True,
+                                    text=True, timeout=60, check=False)
+    assert answer.stdout == "2\n", answer
+    sim.end()
+
+
+def test_the_document_names_every_fault_and_counter(t):
+    text = document()
+    help_lines = t.onerow("notion-sim", "--help").out.split("Faults, with their rate")[1].splitlines()
+    faults = [line.split(":")[0].strip() for line in help_lines[1:] if line.startswith("  ")]
+    assert len(faults) == 26, faults
+    missing = [name for name in faults if f"`{name}`" not in text]
+    sim = Sim(t)
+    state = sim.state()
+    _, source = sim.data_source()
+    sim.page(source, "x")
+    told = [*state, *sim.source_state(source), *sim.source_state(source)["by_key"][0]]
+    obvious = {"seed", "clock", "root", "requests", "page_creates", "tokens", "workspace", "data_sources",
+               "faults_ordered", "id", "name", "key", "pages", "live", "keys", "by_key"}
+    missing += [name for name in told if name not in obvious and f"`{name}`" not in text
+                and f".{name}`" not in text]
+    assert not missing, missing
     sim.end()
 
 
