@@ -794,6 +794,38 @@ def test_who_hangs_up_is_served_all_the_same(t):
     sim.end()
 
 
+def hammer(sim, source, worker, seen):
+    for i in range(30):
+        try:
+            seen.append(sim.ask("POST", "/v1/pages", create_body(source, f"{worker}-{i}")).status)
+        except (OSError, http.client.HTTPException):
+            seen.append("reset")
+
+
+def test_many_at_once_and_the_books_agree(t):
+    sim = Sim(t, "--latency", "0-20", "--log", t.path("log.ndjson"),
+              seed=t.random.randrange(1 << 32))
+    _, source = sim.data_source()
+    sim.control("faults", {"rates": "409=5%,503-after=5%,503-after-id=5%,reset=5%,reset-after=5%,"
+                                    "slow=5%:50,500=5%,html=5%"})
+    seen = []
+    threads = [threading.Thread(target=hammer, args=(sim, source, w, seen)) for w in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = [line for line in t.results("log.ndjson") if line["path"] == "/v1/pages"]
+    saved = [line for line in lines if line["saved"]]
+    state = sim.source_state(source)
+    assert len(lines) == len(seen) == 480, (sim.seed, len(lines), len(seen))
+    assert len(saved) == len({line["made"] for line in saved}) == state["pages"], (sim.seed, state)
+    assert {line["key"] for line in saved} == {k["key"] for k in state["by_key"]}, sim.seed
+    assert seen.count(200) < len(saved) < 480, (sim.seed, seen.count(200), len(saved))
+    assert state["most_live_per_key"] == 1, (sim.seed, state)
+    assert seen.count("reset") == sim.state()["by_status"]["reset"], sim.seed
+    sim.end()
+
+
 # ---- people --------------------------------------------------------------------------------------
 
 def test_what_people_do(t):
