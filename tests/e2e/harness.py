@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -183,8 +184,16 @@ class Result:
         return f"exit {self.code}\nstdout: {self.out}\nstderr: {self.err}"
 
 
+def hear_signals():
+    """What whoever started the tests ignores (nohup does) would be ignored by all that they start."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main():
     """Runs the test functions of the calling file, in their order, as TAP."""
+    hear_signals()
     module = sys.modules["__main__"]
     tests = [f for name, f in vars(module).items() if name.startswith("test_") and callable(f)]
     wanted = sys.argv[1:]
