@@ -141,6 +141,7 @@ enum onerow_guarantee {
     ONEROW_EXCLUSIVE = 1 << 4,    /* between begin and commit nobody else writes */
     ONEROW_PARALLEL = 1 << 5,     /* several stores opened on one URL add up; else they only wait
                                      for each other */
+    ONEROW_PAGES = 1 << 6,        /* none of the above: see "the store: pages" */
 };
 
 struct onerow_store_type;
@@ -188,6 +189,96 @@ typedef void onerow_visit_twins(void *context, const struct onerow_twins *twins)
  * or, when key->failed, memory ran out. */
 typedef bool onerow_canonical_key(void *context, const struct onerow_value *parts,
                                   struct or_buffer *key, const char **reason);
+
+/* ---- the store: pages --------------------------------------------------------
+ *
+ * For a store that changes one page by one request, without transactions or conditions, and takes a
+ * second page with the same key. What is sent, and when, is the core's business (core/attempt.h),
+ * which needs a ledger for it. The adapter sends requests and says what came back: it never tries
+ * again, and never guesses. Requests are many at a time, in one thread: `start` begins one,
+ * `finish` waits for the next one that is over. */
+
+enum onerow_page_do {
+    ONEROW_PAGE_PROBE,        /* find the live pages that carry one of `keys` */
+    ONEROW_PAGE_CREATE,       /* make a page with `title`, and nothing else */
+    ONEROW_PAGE_CREATE_KEYED, /* make a page with key and payload */
+    ONEROW_PAGE_PUBLISH,  /* write key and payload onto `page`; never take it out of the trash */
+    ONEROW_PAGE_WRITE,    /* write the payload's values onto `page`, never the key */
+    ONEROW_PAGE_GET,      /* `page` as it is */
+    ONEROW_PAGE_RESTORE,  /* take `page` out of the trash */
+    ONEROW_PAGE_TRASH,    /* put it there */
+    ONEROW_PAGE_MOVE_KEY, /* write `title` in place of the key of `page` */
+    ONEROW_PAGE_BLANKS,   /* find the live pages whose titles begin with `title` */
+};
+
+enum onerow_page_answer {
+    ONEROW_PAGE_OK,        /* done; of PROBE and BLANKS: complete, and nothing left out */
+    ONEROW_PAGE_REFUSED,   /* this request, for good (400): not done */
+    ONEROW_PAGE_TRASHED,   /* PUBLISH, WRITE: not done, the page is in the trash */
+    ONEROW_PAGE_NOT_FOUND, /* the store does not know the page (404), which proves nothing */
+    ONEROW_PAGE_RATE,      /* not done (429, 529); retry_after_ms */
+    ONEROW_PAGE_CONFLICT,  /* 409: it may have been done */
+    ONEROW_PAGE_UNCERTAIN, /* time-out, 5xx, reset, an answer that cannot be read: so may this */
+    ONEROW_PAGE_FAILED,    /* not done, and never sent in full; of what only looks: no answer */
+};
+
+/* A page that was found. Spans lie in the call's arena. */
+struct onerow_page {
+    struct onerow_span id;
+    struct onerow_span title;         /* BLANKS */
+    const struct onerow_value *parts; /* its key columns' values; NULL: it has no valid key */
+    uint64_t created_ms;              /* the store's clock, in ms since 1970 */
+    bool edited;                      /* a person was the last to change it */
+    bool attached;                    /* it has children, or others relate to it */
+};
+
+/* One request. What is given is borrowed until it is over. */
+struct onerow_page_call {
+    enum onerow_page_do what;
+    struct onerow_store_table *table;
+    const struct onerow_record *const *keys; /* PROBE: n_keys; CREATE_KEYED, PUBLISH: one. Their key
+                                                values alone count */
+    size_t n_keys;
+    struct onerow_span title;
+    struct onerow_span page;
+    struct onerow_span payload; /* as `encode` made it; of GET: what to compare with, or no data */
+    uint64_t timeout_ms;
+    struct or_arena *arena; /* for what is filled */
+    void *owner;            /* the caller's */
+    /* filled */
+    enum onerow_page_answer answer;
+    uint64_t retry_after_ms; /* RATE: 0: the store did not say */
+    const char *reason;      /* not OK: the store's own words, one line, in the arena or static */
+    struct onerow_span made; /* CREATE, CREATE_KEYED: the new page's id. An error that names it
+                                all the same says that it was made: that is OK */
+    const struct onerow_page *found; /* PROBE, BLANKS: n_found; GET: one */
+    size_t n_found;
+    bool in_trash;                 /* GET */
+    bool same;                     /* GET: it holds the payload's values in the payload's columns */
+    struct onerow_value order;     /* GET: its value in newest's column */
+    struct onerow_page_call *next; /* the adapter's */
+};
+
+struct onerow_page_ops {
+    size_t probe_keys; /* keys in one PROBE at most */
+    /* The target's own name for itself, the same whatever it is called by: the ledger's namespace.
+     * The table's. */
+    const char *(*target)(const struct onerow_store_table *table);
+    /* What the record writes, as bytes that only this adapter reads: the same for records that
+     * write the same. REJECTED: the store would refuse it; *reason says why, in the arena. */
+    enum onerow_status (*encode)(struct onerow_store_table *table,
+                                 const struct onerow_record *record, struct or_arena *arena,
+                                 struct onerow_span *payload, const char **reason,
+                                 struct onerow_error *error);
+    /* Requests with the same number must not be out at the same time (the store would answer with
+     * conflicts); 0: this one may go with any. */
+    uint64_t (*line)(const struct onerow_page_call *call);
+    /* Begins it; never waits. */
+    enum onerow_status (*start)(struct onerow_store *store, struct onerow_page_call *call,
+                                struct onerow_error *error);
+    /* Waits for one that is over, at most timeout_ms; NULL: none is. */
+    struct onerow_page_call *(*finish)(struct onerow_store *store, uint64_t timeout_ms);
+};
 
 /* ---- the store vtable ------------------------------------------------------ */
 
@@ -298,6 +389,10 @@ struct onerow_store_type {
     enum onerow_status (*suggest)(struct onerow_store *store, const char *name,
                                   const char *location, struct or_buffer *yaml,
                                   struct onerow_error *error);
+
+    /* For tables with ONEROW_PAGES, instead of begin, apply, commit, rollback, resolve and look.
+     * NULL: there are none. */
+    const struct onerow_page_ops *pages;
 };
 
 /* ---- the coordinator: the ledger ----------------------------------------------

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What stands before every request to a store with rate limits: the breaker, then the windows,
+ * which several processes may share. See the top of governor.c.
+ */
+#ifndef OR_ENGINE_GOVERNOR_H
+#define OR_ENGINE_GOVERNOR_H
+
+#include "core/breaker.h"
+#include "core/budget.h"
+#include "onerow/extend.h"
+
+struct or_governor;
+
+struct or_governor_options {
+    const struct or_window *windows;
+    unsigned n_windows;                     /* 0: no limit but what the store says */
+    struct onerow_coordinator *coordinator; /* that shares the windows; NULL: this process's own.
+                                               Borrowed, and used by the same thread */
+    struct onerow_span budget;              /* the windows' name there; borrowed */
+    const struct or_breaker_limits *breaker;
+    bool probe_first; /* one request goes ahead of a bulk */
+};
+
+/* NULL: out of memory. */
+struct or_governor *or_governor_create(const struct or_governor_options *options);
+void or_governor_destroy(struct or_governor *governor); /* NULL is accepted */
+
+/* A request's leave to be sent. */
+struct or_leave {
+    bool given;
+    uint64_t probe;    /* of the breaker; 0: it is none */
+    uint64_t until_ms; /* not given: when to ask again */
+};
+
+/* Whether a request may be sent now (or_wake_now_ms's clock). Leave that was given is for one
+ * request, at once. */
+struct or_leave or_governor_ask(struct or_governor *governor, uint64_t now_ms);
+/* It was not sent. */
+void or_governor_give_back(struct or_governor *governor, const struct or_leave *leave,
+                           uint64_t now_ms);
+/* What came of it. `retry_after_ms` of a 429 or 529, or 0. */
+void or_governor_tell(struct or_governor *governor, const struct or_leave *leave,
+                      enum or_breaker_result result, uint64_t retry_after_ms, uint64_t now_ms);
+/* How often the breaker has opened. */
+uint64_t or_governor_opened(const struct or_governor *governor);
+
+#endif
