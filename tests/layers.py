@@ -37,7 +37,8 @@ SYMBOLS = {
     "base": ({"base"}, [LIBC, r"SHA256_"]),
     "core": ({"core", "base"}, [PURE]),
     "postgres": ({"postgres", "base"}, [LIBC, r"PQ"]),
-    "store": ({"store", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ", r"yyjson_"]),
+    "net": ({"net", "base"}, [LIBC, r"curl_"]),
+    "store": ({"store", "postgres", "net", "base"}, [LIBC, r"sqlite3_", r"PQ", r"yyjson_"]),
     "coordinator": ({"coordinator", "postgres", "base"}, [LIBC, r"sqlite3_", r"PQ"]),
     "input": ({"input", "base"}, [LIBC, r"yyjson_", r"csv_", r"inflate", r"ZSTD_"]),
     "notion_sim": ({"notion_sim", "base"},
@@ -50,7 +51,8 @@ INCLUDES = {
     "base": ["base/", "onerow/onerow.h", "version.h"],
     "core": ["core/", "base/", "onerow/"],
     "postgres": ["postgres/", "base/", "onerow/"],
-    "store": ["store/", "postgres/", "base/", "onerow/"],
+    "net": ["net/", "base/", "onerow/onerow.h"],
+    "store": ["store/", "postgres/", "net/", "base/", "onerow/"],
     "coordinator": ["coordinator/", "postgres/", "base/", "onerow/"],
     "input": ["input/", "base/", "onerow/"],
     "engine": ["engine/", "input/", "core/", "base/", "onerow/", "store/store.h",
@@ -177,8 +179,8 @@ def test_the_archives_are_what_they_seem(t):
     owner_of = owners()
     for name, layer in (("or_fail", "base"), ("or_put_step", "core"), ("or_input_next", "input"),
                         ("or_store_sqlite", "store"), ("or_coordinator_sqlite", "coordinator"),
-                        ("or_link_begin", "postgres"), ("or_drive_put", "engine"),
-                        ("or_nsim_open", "notion_sim")):
+                        ("or_link_begin", "postgres"), ("or_http_start", "net"),
+                        ("or_drive_put", "engine"), ("or_nsim_open", "notion_sim")):
         assert owner_of.get(name) == layer, (name, owner_of.get(name))
     assert {"or_buffer_add", "memcpy"} <= undefined(archive("core"))
     assert "sqlite3_step" in undefined(archive("store"))
@@ -215,6 +217,7 @@ PLANTED = {
     "base": ["or_key_part(0)", "or_drive_put(0)", "sqlite3_open(0)"],
     "store": ["or_put_step(0)", "or_table_open(0)", "yaml_parser_load(0)", "or_input_next(0)"],
     "coordinator": ["or_put_step(0)", "or_store_type_of(0)", "or_table_open(0)"],
+    "net": ["or_store_type_of(0)", "or_retry_next(0)", "yyjson_read_opts(0)"],
     "postgres": ["or_store_type_of(0)", "or_coordinator_type_of(0)", "sqlite3_open(0)"],
     "input": ["or_entry_bind(0)", "or_key_part(0)", "sqlite3_open(0)"],
     "notion_sim": ["or_window_parse(0)", "or_table_open(0)", "sqlite3_open(0)"],
@@ -241,6 +244,7 @@ def test_a_planted_include_is_seen(t):
                         ("store", '#include "coordinator/coordinator.h"'),
                         ("coordinator", '#include "store/store.h"'),
                         ("postgres", '#include "coordinator/coordinator.h"'),
+                        ("net", '#include "store/store.h"'), ("net", '#include "onerow/extend.h"'),
                         ("input", '#include "store/store.h"'),
                         ("notion_sim", '#include "core/window.h"'),
                         ("notion_sim", '#include "sim/sim.h"'),

@@ -25,9 +25,9 @@
 
 #include "base/digest.h"
 #include "base/text.h"
+#include "base/time_text.h"
 #include "core/decimal.h"
 #include "core/normalize.h"
-#include "core/time_text.h"
 
 _Static_assert(OR_KEY_DIGEST_LEN == OR_SHA256_LEN, "a key's digest is a SHA-256");
 

@@ -2,8 +2,8 @@
 #include "core/order.h"
 
 #include "base/text.h"
+#include "base/time_text.h"
 #include "core/decimal.h"
-#include "core/time_text.h"
 
 static struct onerow_span text_of(const struct onerow_value *value)
 {

@@ -20,8 +20,6 @@
 #include "base/text.h"
 #include "store/store_sqlite.h"
 
-#define DOUBLE_DIGITS  15 /* that many significant digits survive a double (DBL_DIG) */
-#define NUMBER_TEXT    64
 #define INTEGER_DIGITS 18 /* that many fit 64 bits whatever they are */
 
 /* ---- numbers ----------------------------------------------------------------- */
@@ -41,64 +39,6 @@ static bool parse_int64(const struct onerow_value *value, int64_t *number)
     return !errno && *end == '\0';
 }
 
-/* A number's significant digits without leading and trailing zeros, and the power of ten of the
- * last one. False when there are more than fit. */
-static bool significant(const char *text, size_t len, char digits[NUMBER_TEXT], long *power)
-{
-    size_t n = 0;
-    long exponent = 0;
-    long fraction = 0;
-    bool point = false;
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (c == 'e' || c == 'E') {
-            exponent = strtol(text + i + 1, NULL, 10);
-            break;
-        }
-        point |= c == '.';
-        if (c < '0' || c > '9') {
-            continue;
-        }
-        fraction += point;
-        if (n == 0 && c == '0') {
-            continue;
-        }
-        if (n == NUMBER_TEXT - 1) {
-            return false;
-        }
-        digits[n++] = c;
-    }
-    *power = exponent - fraction;
-    while (n && digits[n - 1] == '0') {
-        n--;
-        (*power)++;
-    }
-    digits[n] = '\0';
-    return true;
-}
-
-/* Whether the double's shortest spelling is the very number that was written. */
-static bool double_is_exact(const char *text, size_t len, double number)
-{
-    char wanted[NUMBER_TEXT];
-    char got[NUMBER_TEXT];
-    char shown[OR_DOUBLE_TEXT];
-    long wanted_power = 0;
-    long got_power = 0;
-    if (!isfinite(number) || !significant(text, len, wanted, &wanted_power)) {
-        return false;
-    }
-    if (!*wanted) {
-        return number == 0;
-    }
-    if (strlen(wanted) <= DOUBLE_DIGITS && number != 0 && fabs(number) >= 1e-300) {
-        return true;
-    }
-    or_double_show(number, shown);
-    return significant(shown, strlen(shown), got, &got_power) && strcmp(wanted, got) == 0 &&
-           wanted_power == got_power;
-}
-
 static bool bind_double(const struct or_sqlite_table *table, sqlite3_stmt *stmt, int at,
                         const struct onerow_value *value, struct or_arena *arena,
                         const char **reason)
@@ -111,7 +51,7 @@ static bool bind_double(const struct or_sqlite_table *table, sqlite3_stmt *stmt,
     }
     double number = or_double_parse(text.data);
     bool floating = table->affinity[value->column] == OR_AFFINITY_REAL;
-    if (floating ? !isfinite(number) : !double_is_exact(text.data, text.len, number)) {
+    if (floating ? !isfinite(number) : !or_double_is(text, number)) {
         *reason = or_arena_printf(arena,
                                   "\"%s\": the number does not fit a column of type %s exactly; a "
                                   "TEXT column keeps it",

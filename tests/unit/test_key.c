@@ -19,7 +19,7 @@
 #include <time.h>
 
 #include "base/digest.h"
-#include "core/time_text.h"
+#include "base/time_text.h"
 #include "key_case.h"
 
 #define ROUNDS 200000

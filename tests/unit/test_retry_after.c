@@ -13,9 +13,9 @@
 
 #include <cmocka.h>
 
+#include "base/retry_after.h"
 #include "base/text.h"
 #include "base/u64.h"
-#include "core/retry_after.h"
 #include "tests/support/bench.h"
 
 #define NOW_MS 784111777000ULL /* Sun, 06 Nov 1994 08:49:37 GMT */

@@ -2,8 +2,8 @@
  *
  * The header Retry-After (RFC 9110, section 10.2.3): how long a server asks to be left alone.
  */
-#ifndef OR_CORE_RETRY_AFTER_H
-#define OR_CORE_RETRY_AFTER_H
+#ifndef OR_BASE_RETRY_AFTER_H
+#define OR_BASE_RETRY_AFTER_H
 
 #include "onerow/onerow.h"
 

@@ -15,11 +15,11 @@
  *    (section 5.6.7).
  *  - A leap second (60) is allowed there, and is the first second of the next minute here.
  */
-#include "core/retry_after.h"
+#include "base/retry_after.h"
 
 #include "base/text.h"
+#include "base/time_text.h"
 #include "base/u64.h"
-#include "core/time_text.h"
 
 #define MS_PER_S    1000U
 #define S_PER_DAY   (24 * 3600)
@@ -176,29 +176,18 @@ static bool take_date(struct onerow_span text, const char *pattern, struct date 
     return text.len == 0;
 }
 
-/* From 1970-01-01 to the first day of the year, which is 1 or later. */
-static int64_t days_before_year(int year)
-{
-    int64_t gone = year - 1;
-    int64_t gone_by_1970 = 719162;
-    return gone * 365 + gone / 4 - gone / 100 + gone / 400 - gone_by_1970;
-}
-
 /* Seconds since 1970; negative before it. The day may be one that the year does not have. */
 static int64_t unix_seconds(const struct date *date, int year)
 {
-    int64_t days = days_before_year(year) + date->day - 1;
-    for (int month = 1; month < date->month; month++) {
-        days += or_days_in_month(year, month);
-    }
-    return days * S_PER_DAY + date->hour * 3600 + date->minute * 60 + date->second;
+    return or_days_since_1970(year, date->month, date->day) * S_PER_DAY + date->hour * 3600 +
+           date->minute * 60 + date->second;
 }
 
 static int year_of(int64_t now)
 {
     int64_t days = now / S_PER_DAY;
     int year = 1970 + (int)(days / 366); /* never too late, and a few years early at most */
-    while (days_before_year(year + 1) <= days) {
+    while (or_days_since_1970(year + 1, 1, 1) <= days) {
         year++;
     }
     return year;

@@ -4,8 +4,8 @@
  * that is canonical. Each function returns NULL, or why the text was refused: a
  * static sentence fragment that follows a column's name.
  */
-#ifndef OR_CORE_TIME_TEXT_H
-#define OR_CORE_TIME_TEXT_H
+#ifndef OR_BASE_TIME_TEXT_H
+#define OR_BASE_TIME_TEXT_H
 
 #include "onerow/onerow.h"
 
@@ -14,6 +14,8 @@
 
 /* Of the proleptic Gregorian calendar; months count from 1. */
 int or_days_in_month(int year, int month);
+/* Negative before it. The year is 1 or later; the day may be one that the month does not have. */
+int64_t or_days_since_1970(int year, int month, int day);
 
 /* YYYY-MM-DD, proleptic Gregorian, years 0001 to 9999. What is accepted is canonical. */
 const char *or_date_check(struct onerow_span text);
@@ -22,6 +24,10 @@ const char *or_date_check(struct onerow_span text);
  * UTC; canonical is UTC, YYYY-MM-DDTHH:MM:SS[.fraction without trailing zeros]Z. */
 const char *or_timestamp_canonical(struct onerow_span text, char canonical[OR_TIMESTAMP_MAX],
                                    size_t *len);
+
+/* The instant of such a timestamp in milliseconds since 1970, what is finer cut off. False: it is
+ * none, or before 1970. */
+bool or_timestamp_ms(struct onerow_span text, uint64_t *ms);
 
 /* 8-4-4-4-12 or 32 hexadecimal digits of any case; canonical is lower-case with dashes. */
 const char *or_uuid_canonical(struct onerow_span text, char canonical[OR_UUID_LEN]);

@@ -5,7 +5,7 @@
  * "the day before" and "the day after" is needed. Seconds and their fraction
  * never change. Leap seconds are refused: they have no place in the stores' time.
  */
-#include "core/time_text.h"
+#include "base/time_text.h"
 
 #include <string.h>
 
@@ -73,6 +73,17 @@ int or_days_in_month(int year, int month)
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     return month == 2 && leap ? 29 : days[month - 1];
+}
+
+int64_t or_days_since_1970(int year, int month, int day)
+{
+    int64_t gone = year - 1;
+    int64_t gone_by_1970 = 719162;
+    int64_t days = gone * 365 + gone / 4 - gone / 100 + gone / 400 - gone_by_1970 + day - 1;
+    for (int past = 1; past < month; past++) {
+        days += or_days_in_month(year, past);
+    }
+    return days;
 }
 
 static const char *read_date(struct cursor *cursor, struct moment *moment)
@@ -220,12 +231,11 @@ static size_t put_moment(const struct moment *moment, char *canonical)
     return (size_t)(out - canonical);
 }
 
-const char *or_timestamp_canonical(struct onerow_span text, char canonical[OR_TIMESTAMP_MAX],
-                                   size_t *len)
+/* Reads all of the text, and brings it to UTC. */
+static const char *read_moment(struct onerow_span text, struct moment *moment)
 {
     struct cursor cursor = {text.data, text.data + text.len};
-    struct moment moment = {0};
-    const char *reason = read_date(&cursor, &moment);
+    const char *reason = read_date(&cursor, moment);
     if (reason) {
         return reason == NO_DATE ? NO_TIMESTAMP : reason;
     }
@@ -235,19 +245,44 @@ const char *or_timestamp_canonical(struct onerow_span text, char canonical[OR_TI
     if (!skip_any(&cursor, "Tt ")) {
         return NO_TIMESTAMP;
     }
-    if ((reason = read_time(&cursor, &moment)) || (reason = read_zone(&cursor, &moment))) {
+    if ((reason = read_time(&cursor, moment)) || (reason = read_zone(&cursor, moment))) {
         return reason;
     }
-    if (moment.minute < 0) {
-        step_back(&moment);
-    } else if (moment.minute >= MINUTES_PER_DAY) {
-        step_on(&moment);
+    if (moment->minute < 0) {
+        step_back(moment);
+    } else if (moment->minute >= MINUTES_PER_DAY) {
+        step_on(moment);
     }
-    if (moment.year < 1 || moment.year > 9999) {
-        return NO_SUCH_YEAR;
+    return moment->year < 1 || moment->year > 9999 ? NO_SUCH_YEAR : NULL;
+}
+
+const char *or_timestamp_canonical(struct onerow_span text, char canonical[OR_TIMESTAMP_MAX],
+                                   size_t *len)
+{
+    struct moment moment = {0};
+    const char *reason = read_moment(text, &moment);
+    if (!reason) {
+        *len = put_moment(&moment, canonical);
     }
-    *len = put_moment(&moment, canonical);
-    return NULL;
+    return reason;
+}
+
+bool or_timestamp_ms(struct onerow_span text, uint64_t *ms)
+{
+    struct moment moment = {0};
+    if (read_moment(text, &moment) || moment.year < 1970) {
+        return false;
+    }
+    uint64_t days = (uint64_t)or_days_since_1970(moment.year, moment.month, moment.day);
+    uint64_t seconds =
+        (days * MINUTES_PER_DAY + (uint64_t)moment.minute) * 60 + (uint64_t)moment.second;
+    unsigned fraction = 0;
+    for (size_t i = 0; i < 3; i++) {
+        bool there = i < moment.fraction_len;
+        fraction = fraction * 10 + (there ? (unsigned)(moment.fraction[i] - '0') : 0);
+    }
+    *ms = seconds * 1000 + fraction;
+    return true;
 }
 
 /* The digit in lower case, or NUL when it is no hexadecimal digit. */
