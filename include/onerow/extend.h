@@ -198,6 +198,11 @@ typedef bool onerow_canonical_key(void *context, const struct onerow_value *part
  * again, and never guesses. Requests are many at a time, in one thread: `start` begins one,
  * `finish` waits for the next one that is over. */
 
+/* How the protocol's own titles begin: of a page that has no key yet, and in place of a key that
+ * was moved away. No record may write such a title, and such a page carries no key. */
+#define ONEROW_BLANK_TITLE "onerow:blank:"
+#define ONEROW_MOVED_TITLE "onerow:moved:"
+
 enum onerow_page_do {
     ONEROW_PAGE_PROBE,        /* find the live pages that carry one of `keys` */
     ONEROW_PAGE_CREATE,       /* make a page with `title`, and nothing else */
@@ -256,6 +261,7 @@ struct onerow_page_call {
     bool in_trash;                 /* GET */
     bool same;                     /* GET: it holds the payload's values in the payload's columns */
     struct onerow_value order;     /* GET: its value in newest's column */
+    unsigned requests;             /* how many it took: a look-up may be read in several */
     struct onerow_page_call *next; /* the adapter's */
 };
 
@@ -284,6 +290,8 @@ struct onerow_page_ops {
 
 struct onerow_store_options {
     const char *url;           /* as configured; secrets are never in it */
+    struct onerow_span token;  /* of stores that want one; data NULL: none is configured */
+    const char *version;       /* of the store's interface; NULL: the adapter's choice */
     uint64_t wait_ms;          /* longest wait for a lock that somebody else holds */
     bool read_only;            /* get, audit, check: never create the store or a file */
     bool may_create;           /* --create-table: the store itself may be created, too */

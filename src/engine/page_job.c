@@ -26,11 +26,12 @@ static void make_title(struct or_page_job *job)
 {
     char nonce[OR_NONCE_TEXT];
     if (job->command.what == OR_DO_MOVE_KEY) {
-        (void)snprintf(job->title, sizeof job->title, "%s", OR_MOVED_TITLE);
+        (void)snprintf(job->title, sizeof job->title, "%s", ONEROW_MOVED_TITLE);
         return;
     }
     (void)or_nonce_text(job->command.nonce, nonce);
-    (void)snprintf(job->title, sizeof job->title, "%s%s-%s", OR_BLANK_TITLE, job->ledger_id, nonce);
+    (void)snprintf(job->title, sizeof job->title, "%s%s-%s", ONEROW_BLANK_TITLE, job->ledger_id,
+                   nonce);
 }
 
 void or_page_job_call(struct or_page_job *job)

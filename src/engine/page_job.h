@@ -41,12 +41,8 @@ struct or_page_job {
     const char *reason;    /* the store's last words, in `arena`; NULL */
     const struct onerow_record *key;
     const char *ledger_id;           /* borrowed */
-    char title[OR_NONCE_TEXT + 64U]; /* of a blank */
+    char title[OR_NONCE_TEXT + 64U]; /* of a blank: ONEROW_BLANK_TITLE, ledger's id, "-", nonce */
 };
-
-/* The title of a page that has no key yet; the ledger's id, "-" and a nonce follow. */
-#define OR_BLANK_TITLE "onerow:blank:"
-#define OR_MOVED_TITLE "onerow:moved:" /* in place of the key of a page that lost it */
 
 /* The request that the job's command asks the store for. PROBE is the driver's to group. */
 void or_page_job_call(struct or_page_job *job);

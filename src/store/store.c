@@ -4,14 +4,12 @@
 #include <string.h>
 
 extern const struct onerow_store_type or_store_memory;
+extern const struct onerow_store_type or_store_notion;
 extern const struct onerow_store_type or_store_postgres;
 extern const struct onerow_store_type or_store_sqlite;
 
 const struct onerow_store_type *const or_store_types[] = {
-    &or_store_sqlite,
-    &or_store_postgres,
-    &or_store_memory,
-    NULL,
+    &or_store_sqlite, &or_store_postgres, &or_store_notion, &or_store_memory, NULL,
 };
 
 const struct onerow_store_type *or_store_type_of(const char *url)
