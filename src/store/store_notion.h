@@ -7,6 +7,7 @@
  *   store_notion_place.c     ids and links
  *   store_notion_schema.c    a table: which data source, which columns, whether the key fits
  *   store_notion_encode.c    a record as properties, and every limit
+ *   store_notion_list.c      likewise: options, lists, dates
  *   store_notion_value.c     properties as values, and whether a page holds a payload
  *   store_notion_filter.c    keys as a filter
  *   store_notion_answer.c    what an answer means
