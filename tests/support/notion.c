@@ -179,9 +179,12 @@ const char *notion_say(const char *method, const char *path, const char *body)
 
 void notion_fault(const char *fault, unsigned times, const char *method, const char *path)
 {
+    size_t len = strcspn(fault, ":");
     (void)notion_say("POST", "/_sim/faults",
-                     text(&b, "{'next':[{'fault':'%s','times':%u,'method':'%s','path':'%s'}]}",
-                          fault, times, method, path));
+                     text(&b,
+                          "{'next':[{'fault':'%.*s','times':%u,'method':'%s','path':'%s'%s%s}]}",
+                          (int)len, fault, times, method, path, fault[len] ? ",'parameter':" : "",
+                          fault[len] ? fault + len + 1 : ""));
 }
 
 void notion_person(const char *page, const char *verb, const char *body)
@@ -218,6 +221,13 @@ size_t notion_sent(const char *method, const char *path)
 void notion_forget(void)
 {
     sim.forgotten = strlen(read_log());
+}
+
+uint64_t notion_requests(void)
+{
+    const char *all = strstr(notion_say("GET", "/_sim/state?keys=none", NULL), "\"requests\":");
+    assert_non_null(all);
+    return strtoull(all + sizeof "\"requests\":" - 1, NULL, 10);
 }
 
 const char *notion_page(const char *properties)

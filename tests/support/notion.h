@@ -31,13 +31,16 @@ enum onerow_status notion_look(const char *version, const char *location, const 
 
 /* A request of the test's own: the answer's body. */
 const char *notion_say(const char *method, const char *path, const char *body);
-/* The next `times` requests by this method whose paths begin so meet the fault. ' stands for ". */
+/* The next `times` requests by this method whose paths begin so meet the fault: "409", "slow:900".
+ */
 void notion_fault(const char *fault, unsigned times, const char *method, const char *path);
 /* What a person does: "trash", "restore", "purge", "rename" with a body. */
 void notion_person(const char *page, const char *verb, const char *body);
-/* How many requests by this method whose paths begin so it was sent since notion_forget. */
+/* How many requests by this method whose paths begin so it answered since notion_forget. */
 size_t notion_sent(const char *method, const char *path);
 void notion_forget(void);
+/* How many requests have come in, answered or not. */
+uint64_t notion_requests(void);
 /* A page of the test's own in NOTION_SOURCE with these properties ('): its id. */
 const char *notion_page(const char *properties);
 
