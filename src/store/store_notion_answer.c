@@ -94,8 +94,9 @@ static enum onerow_page_answer hopeless(enum onerow_page_do what)
  * counts: what people wrote may be quoted further behind. */
 static bool is_trashed(const struct or_notion_answer *answer)
 {
-    return strncmp(answer->message, "Can't edit", 10) == 0 &&
-           (strstr(answer->message, "archived") || strstr(answer->message, "trash"));
+    bool edit = strncmp(answer->message, "Can't edit", 10) == 0 ||
+                strncmp(answer->message, "Can\u2019t edit", 12) == 0;
+    return edit && (strstr(answer->message, "archived") || strstr(answer->message, "trash"));
 }
 
 static enum onerow_page_answer bad_request(enum onerow_page_do what,
