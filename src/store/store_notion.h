@@ -98,6 +98,7 @@ struct or_notion_store {
     char *token;                 /* owned, wiped */
     char *authorization;         /* owned, wiped */
     char bot[OR_NOTION_ID];      /* the token's own user; "" while it is not known */
+    struct or_notion_call *out;  /* calls under way */
     struct or_notion_call *over; /* calls to be given out */
 };
 
@@ -256,8 +257,9 @@ uint64_t or_notion_call_line(const struct onerow_page_call *call);
 enum onerow_status or_notion_start(struct onerow_store *store, struct onerow_page_call *call,
                                    struct onerow_error *error);
 struct onerow_page_call *or_notion_finish(struct onerow_store *store, uint64_t timeout_ms);
-/* Ends what is under way. */
+/* A request of a call is over: takes its answer, and goes on or ends it. */
 void or_notion_call_over(struct or_notion_store *store, struct or_http_request *request);
+/* After the client: frees what is left. */
 void or_notion_calls_free(struct or_notion_store *store);
 
 /* ---- questions that are waited for --------------------------------------------------------------

@@ -63,9 +63,21 @@ static void free_call(struct or_notion_call *job)
     free(job);
 }
 
+static void forget(struct or_notion_store *store, const struct or_notion_call *job)
+{
+    struct or_notion_call **at = &store->out;
+    while (*at && *at != job) {
+        at = &(*at)->next;
+    }
+    if (*at) {
+        *at = job->next;
+    }
+}
+
 static void end(struct or_notion_call *job, enum onerow_page_answer answer, const char *reason)
 {
     struct or_notion_call **at = &job->store->over;
+    forget(job->store, job);
     job->call->answer = answer;
     job->call->reason = answer == ONEROW_PAGE_OK ? NULL
                         : reason                 ? reason
@@ -400,6 +412,8 @@ enum onerow_status or_notion_start(struct onerow_store *store, struct onerow_pag
     job->until_ms = or_u64_add(or_wake_now_ms(), call->timeout_ms);
     job->results.table = or_notion_table_of(call->table);
     job->results.arena = call->arena;
+    job->next = job->store->out;
+    job->store->out = job;
     or_buffer_init(&job->url);
     or_buffer_init(&job->body);
     or_buffer_init(&job->request.answer);
@@ -439,11 +453,19 @@ struct onerow_page_call *or_notion_finish(struct onerow_store *base, uint64_t ti
     return call;
 }
 
+static void free_list(struct or_notion_call *job)
+{
+    while (job) {
+        struct or_notion_call *next = job->next;
+        free_call(job);
+        job = next;
+    }
+}
+
+/* The client is gone, and with it what was under way. */
 void or_notion_calls_free(struct or_notion_store *store)
 {
-    while (store->over) {
-        struct or_notion_call *job = store->over;
-        store->over = job->next;
-        free_call(job);
-    }
+    free_list(store->out);
+    free_list(store->over);
+    store->out = store->over = NULL;
 }

@@ -33,6 +33,9 @@ static struct onerow_span last_part(struct onerow_span text)
 bool or_notion_id(struct onerow_span text, char id[OR_NOTION_ID])
 {
     struct onerow_span trimmed = or_span_trim(text);
+    if (trimmed.len < PLAIN) {
+        return false;
+    }
     if (canonical(trimmed, id)) {
         return true;
     }

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "store/spec.h"
 #include "store/store_notion.h"
+#include "store/suggest.h"
 
 static const char PROMISE[] =
     "at every instant at most one live page that onerow published carries the key; the ledger says "
@@ -59,8 +60,10 @@ static enum onerow_status refuse_several(const struct or_notion_table *table, yy
     {
         struct onerow_span name = or_notion_span(yyjson_obj_get(source, "name"));
         struct onerow_span id = or_notion_span(yyjson_obj_get(source, "id"));
-        or_buffer_printf(&list, "\n  location: %.*s   # %.*s", (int)id.len, id.data ? id.data : "",
-                         (int)name.len, name.data ? name.data : "");
+        or_buffer_text(&list, "\n  location: ");
+        or_comment(&list, id.data ? id : OR_SPAN("?"));
+        or_buffer_text(&list, "   # ");
+        or_comment(&list, name.data ? name : OR_SPAN("?"));
     }
     bool old = or_notion_store_of(table->base.store)->version == OR_NOTION_2022;
     (void)or_fail(
@@ -261,8 +264,8 @@ static enum onerow_status resolve_part(struct or_notion_table *table, size_t k,
     int column = find_column(table, key->name);
     if (column < 0) {
         return or_fail(error, ONEROW_CONFIG,
-                       "table \"%s\": \"%s\" has no property \"%s\" for its key", table->spec.name,
-                       table->name, key->name);
+                       "table \"%s\": the data source has no property \"%s\" for its key",
+                       table->spec.name, key->name);
     }
     const struct or_notion_trait *trait = or_notion_trait(table->properties[column].type);
     enum onerow_type type = key_type(key, trait);
@@ -329,8 +332,9 @@ static enum onerow_status check_spec(struct or_notion_table *table, struct onero
         spec->policy == ONEROW_POLICY_NEWEST ? find_column(table, spec->order_column) : -1;
     if (spec->policy == ONEROW_POLICY_NEWEST && table->order < 0) {
         return or_fail(error, ONEROW_CONFIG,
-                       "table \"%s\": \"%s\" has no property \"%s\" for on_conflict: newest(%s)",
-                       spec->name, table->name, spec->order_column, spec->order_column);
+                       "table \"%s\": the data source has no property \"%s\" for on_conflict: "
+                       "newest(%s)",
+                       spec->name, spec->order_column, spec->order_column);
     }
     return ONEROW_OK;
 }

@@ -9,7 +9,7 @@
 #include "store/store_notion.h"
 
 #define KEY(type) (1U << (ONEROW_TYPE_##type))
-#define ANY_TEXT  (KEY(TEXT) | KEY(UUID) | KEY(INT) | KEY(DECIMAL) | KEY(DATE) | KEY(TIMESTAMP))
+#define ANY_TEXT  (KEY(TEXT) | KEY(UUID) | KEY(DATE) | KEY(TIMESTAMP))
 
 static const char BY_NOTION[] = "is filled in by Notion";
 

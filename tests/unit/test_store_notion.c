@@ -172,6 +172,7 @@ static void a_key_that_cannot_be_kept_is_refused(void **state)
         {"Score:text", "cannot hold text"},
         {"Name:bool", "cannot hold bool"},
         {"Link:int", "cannot hold int"},
+        {"Code:int", "cannot hold int"},
         {"Number", "numbered by Notion"},
     };
     (void)state;
