@@ -293,11 +293,23 @@ static bool check_key(const struct or_notion_table *table, const struct onerow_v
     return true;
 }
 
+/* What the requests of a record may have around its payload: the key, and the other columns' names
+ * with nothing in them. */
+static size_t size_around(const struct or_notion_table *table, size_t key_size)
+{
+    size_t size = key_size + 1024U;
+    for (size_t i = 0; i < table->base.n_columns; i++) {
+        size += 2 * strlen(table->columns[i].name) + 40U;
+    }
+    return size;
+}
+
 /* The key is tried, too, and then left out. */
 static bool encode_all(const struct or_notion_table *table, const struct onerow_record *record,
                        struct or_buffer *json, struct or_arena *arena, const char **reason)
 {
     size_t n_key = table->spec.n_key;
+    size_t key_size = 0;
     for (size_t i = 0; i < record->n_values; i++) {
         const struct onerow_value *value = &record->values[i];
         if (i < n_key && !check_key(table, value, arena, reason)) {
@@ -308,14 +320,16 @@ static bool encode_all(const struct or_notion_table *table, const struct onerow_
             return false;
         }
         if (i < n_key) {
+            key_size += json->len;
             or_buffer_clear(json);
             or_buffer_char(json, '{');
         }
     }
     or_buffer_char(json, '}');
-    if (json->len > OR_NOTION_BODY_MAX - 64U * 1024U) { /* with room for the key */
+    if (json->len + size_around(table, key_size) > OR_NOTION_BODY_MAX) {
         *reason =
-            or_arena_printf(arena, "the record takes %zu bytes; Notion takes 500 KB", json->len);
+            or_arena_printf(arena, "the record takes %zu bytes; Notion takes 500 KB in a request",
+                            json->len + key_size);
         return false;
     }
     return true;

@@ -631,6 +631,41 @@ static void an_audit_finds_twins(void **state)
     assert_int_equal(told, 0);
 }
 
+/* One query gives 10,000 pages: the audit goes on behind them. */
+static void an_audit_reads_beyond_ten_thousand(void **state)
+{
+    enum { ROWS = 10050, OUT = 40 };
+    size_t over = 0;
+    (void)state;
+    look("Name");
+    for (size_t sent = 0; over < ROWS;) {
+        for (; sent < ROWS && sent - over < OUT; sent++) {
+            struct onerow_page_call *call = call_of(
+                ONEROW_PAGE_CREATE_KEYED, NULL, record(text(&b, "{'Name':'%zu'}", sent % 10040)));
+            assert_int_equal(or_store_notion.pages->start(b.table.store, call, &b.error),
+                             ONEROW_OK);
+        }
+        struct onerow_page_call *call = or_store_notion.pages->finish(b.table.store, 1000);
+        if (call) {
+            assert_int_equal(call->answer, ONEROW_PAGE_OK);
+            if (++over % 2500 == 0) {
+                (void)notion_say("POST", "/_sim/clock", "{'advance_ms':60000}");
+            }
+        }
+    }
+    notion_forget();
+    assert_string_equal(audit(&b), "10 0");
+    assert_true(notion_sent("POST", "/v1/data_sources") > 101);
+}
+
+static int start_virtual(void **state)
+{
+    static const char *const options[] = {"--clock", "virtual", NULL};
+    (void)state;
+    notion_start(options);
+    return 0;
+}
+
 static void a_first_configuration_is_suggested(void **state)
 {
     struct or_buffer yaml;
@@ -985,6 +1020,7 @@ int main(void)
         TEST(a_row_is_shown_in_plain_values),
         TEST(rows_are_found_by_notions_number),
         TEST(an_audit_finds_twins),
+        cmocka_unit_test_setup_teardown(an_audit_reads_beyond_ten_thousand, start_virtual, stop),
         TEST(a_first_configuration_is_suggested),
         TEST(there_is_no_statement_and_no_create_table),
         TEST(every_trouble_has_its_answer),
