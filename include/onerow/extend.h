@@ -267,6 +267,9 @@ struct onerow_page_call {
 
 struct onerow_page_ops {
     size_t probe_keys; /* keys in one PROBE at most */
+    /* A name for whoever the store counts requests of: the same for all that share its rate
+     * windows, and no secret. The store's. NULL: there is only one. */
+    const char *(*account)(const struct onerow_store *store);
     /* The target's own name for itself, the same whatever it is called by: the ledger's namespace.
      * The table's. */
     const char *(*target)(const struct onerow_store_table *table);

@@ -109,6 +109,17 @@ static enum onerow_status read_token(struct or_notion_store *store, struct onero
                                                 : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 
+/* Notion counts the requests of an integration, whatever its tokens are. Without its id the token's
+ * digest stands for it, which tells nothing of the token. */
+static void name_account(struct or_notion_store *store)
+{
+    if (*store->bot) {
+        memcpy(store->account, store->bot, sizeof store->bot);
+    } else {
+        or_sha256_hex(or_span(store->token), store->account);
+    }
+}
+
 /* Who the token is: what it wrote was not written by a person. A token that may not know counts
  * everything as written by people, and then nothing is thrown away. */
 static enum onerow_status ask_bot(struct or_notion_store *store, struct onerow_error *error)
@@ -172,6 +183,9 @@ static enum onerow_status notion_open(const struct onerow_store_options *options
         status = or_fail(error, ONEROW_NOMEM, "notion: libcurl cannot be used, or out of memory");
     }
     status = status == ONEROW_OK ? ask_bot(store, error) : status;
+    if (status == ONEROW_OK) {
+        name_account(store);
+    }
     if (status != ONEROW_OK) {
         notion_close(&store->base);
         return status;
@@ -212,6 +226,11 @@ static enum onerow_status notion_statement(struct onerow_store_table *table, con
         or_notion_table_of(table)->spec.name);
 }
 
+static const char *notion_account(const struct onerow_store *store)
+{
+    return ((const struct or_notion_store *)store)->account;
+}
+
 static const char *notion_target(const struct onerow_store_table *table)
 {
     return ((const struct or_notion_table *)table)->source;
@@ -219,6 +238,7 @@ static const char *notion_target(const struct onerow_store_table *table)
 
 static const struct onerow_page_ops PAGES = {
     .probe_keys = OR_NOTION_LIST_MAX,
+    .account = notion_account,
     .target = notion_target,
     .encode = or_notion_encode,
     .line = or_notion_call_line,

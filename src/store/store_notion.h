@@ -25,6 +25,7 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/digest.h"
 #include "base/time_text.h"
 #include "net/http.h"
 #include "onerow/extend.h"
@@ -98,6 +99,7 @@ struct or_notion_store {
     char *token;                 /* owned, wiped */
     char *authorization;         /* owned, wiped */
     char bot[OR_NOTION_ID];      /* the token's own user; "" while it is not known */
+    char account[OR_SHA256_HEX]; /* whom Notion counts requests of */
     struct or_notion_call *out;  /* calls under way */
     struct or_notion_call *over; /* calls to be given out */
 };

@@ -68,7 +68,8 @@ static bool ask_once(struct or_notion_store *store, struct or_notion_ask *ask)
 
 static bool is_busy(const struct or_notion_answer *answer)
 {
-    return (answer->status == 429 && strcmp(answer->rate_reason, "public_api_request_blocked")) ||
+    return (answer->status == 429 &&
+            strcmp(answer->rate_reason, "public_api_request_blocked") != 0) ||
            answer->status == 529;
 }
 

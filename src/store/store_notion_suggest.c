@@ -93,7 +93,7 @@ static enum onerow_status search(struct or_notion_store *store, struct list *lis
     ask.body = or_buffer_view(&body);
     enum onerow_status status = body.failed ? or_fail(error, ONEROW_NOMEM, "out of memory")
                                             : or_notion_ask(store, &ask, error);
-    if (status == ONEROW_OK && !add_sources(list, ask.answer.root)) {
+    if (status == ONEROW_OK && ask.answer.root && !add_sources(list, ask.answer.root)) {
         status = or_fail(error, ONEROW_NOMEM, "out of memory");
     }
     or_notion_ask_finish(&ask);

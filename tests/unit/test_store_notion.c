@@ -95,6 +95,18 @@ static void a_token_is_needed_and_never_shown(void **state)
     unsetenv("NOTION_TOKEN");
 }
 
+static void an_account_is_named_without_its_token(void **state)
+{
+    (void)state;
+    assert_int_equal(notion_open(NULL, NOTION_TOKEN), ONEROW_OK);
+    const char *one = text(&b, "%s", or_store_notion.pages->account(b.table.store));
+    assert_int_equal(notion_open("2026-03-11", NOTION_TOKEN), ONEROW_OK);
+    assert_string_equal(or_store_notion.pages->account(b.table.store), one);
+    assert_int_equal(notion_open(NULL, "readonly"), ONEROW_OK);
+    assert_string_not_equal(or_store_notion.pages->account(b.table.store), one);
+    assert_null(strstr(one, NOTION_TOKEN));
+}
+
 static void only_notion_and_this_machine_get_the_token(void **state)
 {
     static const char *const urls[] = {"notion:x",
@@ -994,6 +1006,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_token_is_needed_and_never_shown),
+        TEST(an_account_is_named_without_its_token),
         TEST(only_notion_and_this_machine_get_the_token),
         TEST(a_table_has_one_name_for_itself),
         TEST(a_place_that_does_not_do_is_named),
