@@ -400,6 +400,7 @@ void or_attempt_claim(struct or_attempt *attempt, const struct or_event *event, 
         or_attempt_forget_claim(attempt);
         attempt->step++;
         attempt->claimed = true;
+        attempt->claim_tried = false;
         attempt->claim = (struct or_nonce){attempt->number, attempt->step};
         attempt->basis = attempt->key.revision;
         attempt->stamped_ms = event->now_ms;
@@ -459,6 +460,11 @@ static void after_swap(struct or_attempt *attempt, const struct or_event *event,
                        struct or_command *command)
 {
     enum or_attempt_state state = attempt->state;
+    if (attempt->swap.taken.number && event->answer != OR_ANSWER_FAILED) {
+        attempt->claim_tried = true;
+    } else if (attempt->swap.taken.number && !attempt->claim_tried) {
+        or_attempt_forget_claim(attempt); /* it has never reached the ledger */
+    }
     if (event->answer == OR_ANSWER_OK) {
         apply(attempt, event);
         after_swapped(attempt, event, command, state);
@@ -473,6 +479,14 @@ static void after_swap(struct or_attempt *attempt, const struct or_event *event,
     }
 }
 
+/* A swap that has been sent before, and may have happened then, keeps the time of that. */
+void or_attempt_swap_sent(struct or_attempt *attempt, uint64_t now_ms)
+{
+    if (attempt->swap.stamp && attempt->stamped_ms == attempt->stepped_ms) {
+        attempt->stamped_ms = or_u64_max(attempt->stamped_ms, now_ms);
+    }
+}
+
 /* ---- the step
  * ------------------------------------------------------------------------------------ */
 
@@ -480,6 +494,7 @@ void or_attempt_step(struct or_attempt *attempt, const struct or_event *event,
                      struct or_command *command)
 {
     memset(command, 0, sizeof *command);
+    attempt->stepped_ms = event->now_ms;
     switch (attempt->state) {
     case OR_ATTEMPT_START:
         or_retry_init(&attempt->retry, attempt->options.retry, event->now_ms);

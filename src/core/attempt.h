@@ -165,6 +165,7 @@ struct or_attempt {
     struct or_retry retry;
     enum or_attempt_state state;
 
+    uint64_t stepped_ms;      /* when the last command was given */
     uint32_t step;            /* of the last nonce */
     struct or_key_record key; /* as last read, or as the own swap left it */
     uint64_t ledger_ms;       /* when that was */
@@ -198,6 +199,7 @@ struct or_attempt {
     uint64_t probed_revision; /* of the key's record when the probe was sent */
 
     bool claimed;       /* the claim was sent, and is not known to be void */
+    bool claim_tried;   /* it may have happened */
     bool makes_the_row; /* it is a BIND or INTENT: its success is "created" */
     bool bind_refused;  /* the last BIND was */
     bool traced;        /* since `stamped_ms` no write was sent */
@@ -219,6 +221,10 @@ void or_attempt_init(struct or_attempt *attempt, const struct or_attempt_options
  * the next command. Must not be called after SETTLE. */
 void or_attempt_step(struct or_attempt *attempt, const struct or_event *event,
                      struct or_command *command);
+
+/* The SWAP that was commanded last is sent only now, because the driver first had to see to it that
+ * the write which follows can be sent: what it stamps is stamped from now on. */
+void or_attempt_swap_sent(struct or_attempt *attempt, uint64_t now_ms);
 
 /* How a request to the store failed, for the retry rules. */
 enum or_retry_class or_answer_class(enum or_answer answer);

@@ -5,6 +5,10 @@
  * SPAN, wherever it begins, holds more than COUNT; and a burst of COUNT is still granted at once.
  * (A counter that begins anew every SPAN lets twice as many pass around its border.)
  *
+ * A request that was reserved, and is not sent yet, counts as one that is sent at the moment of
+ * each grant: should all of them be sent then, the COUNT of that interval still holds; and sent
+ * later, they have left the older ones further behind.
+ *
  * For that the last COUNT grants are remembered, in one ring for all windows. Times are cut to
  * whole milliseconds, so that two of them that are SPAN apart may be less: one more makes it sure.
  */
@@ -99,9 +103,13 @@ uint64_t or_windows_earliest(const struct or_windows *windows, uint64_t slack_ms
     uint64_t until = windows->blocked_until_ms;
     for (unsigned i = 0; i < windows->n; i++) {
         const struct or_window *window = &windows->windows[i];
-        if (windows->held >= window->count) {
+        if (windows->reserved >= window->count) {
+            return UINT64_MAX;
+        }
+        if (windows->held + windows->reserved >= window->count) {
             uint64_t span_ms = or_u64_add(window->span_ms + 1, slack_ms);
-            until = or_u64_max(until, or_u64_add(grant(windows, window->count), span_ms));
+            uint64_t last_ms = grant(windows, window->count - windows->reserved);
+            until = or_u64_max(until, or_u64_add(last_ms, span_ms));
         }
     }
     return until;
@@ -114,14 +122,37 @@ void or_windows_push(struct or_windows *windows, uint64_t at_ms)
     windows->held += windows->held < OR_WINDOW_LOG;
 }
 
-bool or_windows_take(struct or_windows *windows, uint64_t now_ms, uint64_t *until_ms)
+bool or_windows_reserve(struct or_windows *windows, uint64_t now_ms, uint64_t *until_ms)
 {
     windows->now_ms = or_u64_max(now_ms, windows->now_ms);
     *until_ms = or_windows_earliest(windows, 0);
     if (windows->now_ms < *until_ms) {
         return false;
     }
+    windows->reserved++;
+    return true;
+}
+
+void or_windows_sent(struct or_windows *windows, uint64_t now_ms)
+{
+    assert(windows->reserved);
+    windows->now_ms = or_u64_max(now_ms, windows->now_ms);
+    windows->reserved--;
     or_windows_push(windows, windows->now_ms);
+}
+
+void or_windows_release(struct or_windows *windows)
+{
+    assert(windows->reserved);
+    windows->reserved--;
+}
+
+bool or_windows_take(struct or_windows *windows, uint64_t now_ms, uint64_t *until_ms)
+{
+    if (!or_windows_reserve(windows, now_ms, until_ms)) {
+        return false;
+    }
+    or_windows_sent(windows, now_ms);
     return true;
 }
 

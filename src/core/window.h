@@ -29,6 +29,7 @@ struct or_windows {
     unsigned n;
     uint32_t next;                   /* place of the next request in sent_ms */
     uint32_t held;                   /* how many are in it: no other place of it is ever read */
+    uint32_t reserved;               /* granted, and not sent yet: at any time from now on */
     uint64_t now_ms;                 /* the latest time that was seen */
     uint64_t blocked_until_ms;       /* the store said so */
     uint64_t sent_ms[OR_WINDOW_LOG]; /* a ring: when the last requests were granted */
@@ -41,6 +42,14 @@ void or_windows_init(struct or_windows *windows, const struct or_window *list, u
  * time to ask again. A clock that runs backwards counts as one that stands. */
 ONEROW_CHECKED bool or_windows_take(struct or_windows *windows, uint64_t now_ms,
                                     uint64_t *until_ms);
+
+/* The same in two steps, for a request that something comes before: it counts as one that may be
+ * sent at any time from now on, until it is sent, or given back. Where *until_ms is UINT64_MAX,
+ * that comes first. */
+ONEROW_CHECKED bool or_windows_reserve(struct or_windows *windows, uint64_t now_ms,
+                                       uint64_t *until_ms);
+void or_windows_sent(struct or_windows *windows, uint64_t now_ms);
+void or_windows_release(struct or_windows *windows);
 
 /* What take is made of, for a log that is kept elsewhere (core/budget.h): when the next request may
  * be sent at the earliest if each was sent up to slack_ms after its time; and one that was granted

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "core/put.h"
+#include "engine/driver_pages.h"
 
 struct drive {
     struct or_table *table;
@@ -44,6 +45,7 @@ void or_drive_stats_add(struct or_drive_stats *sum, const struct or_drive_stats 
     sum->retries += more->retries;
     sum->bisects += more->bisects;
     or_latency_merge(&sum->latency, &more->latency);
+    or_pages_stats_add(&sum->pages, &more->pages);
 }
 
 /* ---- settling -------------------------------------------------------------------------- */
@@ -297,6 +299,9 @@ enum onerow_status or_drive_part(struct or_table *table, struct or_entry **entri
                                  const struct or_drive_options *options, struct or_arena *arena,
                                  struct onerow_error *error)
 {
+    if (table->pages) {
+        return or_pages_put(table->pages, table, entries, n, options, arena, error);
+    }
     struct drive drive = {.table = table, .entries = entries, .arena = arena, .options = options};
     drive.records = or_arena_alloc(arena, n * sizeof *drive.records);
     drive.verdicts = or_arena_alloc(arena, n * sizeof *drive.verdicts);

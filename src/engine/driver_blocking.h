@@ -8,6 +8,7 @@
 
 #include "engine/entry.h"
 #include "engine/latency.h"
+#include "engine/pages_stats.h"
 
 /* A condition on the one record of a put, looked at inside its transaction. */
 struct or_drive_guard {
@@ -23,6 +24,7 @@ struct or_drive_stats {
     uint64_t retries;          /* transactions that were tried once more */
     uint64_t bisects;          /* transactions that were halved */
     struct or_latency latency; /* of a transaction, from its first BEGIN until it is settled */
+    struct or_pages_stats pages;
 };
 
 struct or_drive_options {

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- *   ask ──> breaker ──> windows ──> leave
- *             │ wait       │ wait until the permit's time
+ *   ask ──> breaker ──> windows ──> leave ──┬─> use ──> tell
+ *             │ wait       │ wait           └─> give back
  *
- * Windows that are shared are the coordinator's: a permit is booked there, with the time from which
- * it is good (core/budget.h). It is kept here until then, and used at once; one that nobody came
- * for within its slack is wasted. When the coordinator is not to be had, nothing is sent: a budget
- * that nobody keeps is none.
+ * Leave may be had before something that comes before the request (a step of the ledger), so that
+ * the request does not wait after it. Windows of this process count it as one that is sent at any
+ * time from then on. Windows that are shared are the coordinator's: a permit is booked there, with
+ * the time from which it is good (core/budget.h); it is kept here until then, and is good for SLACK
+ * after it. When the coordinator is not to be had, nothing is sent: a budget that nobody keeps is
+ * none.
+ *
+ * Retry-After is the store's word to all who use the token: nothing is sent here until it is over,
+ * whatever leave was given before, and the coordinator hears of it at once.
  */
 #include "engine/governor.h"
 
@@ -16,9 +21,10 @@
 #include "base/u64.h"
 #include "base/wake.h"
 
-#define LOT      8U    /* permits that are booked at a time */
+#define LOT      8U    /* permits that are booked at a time, at most */
 #define SLACK_MS 1000U /* a permit is good for so long */
 #define AWAY_MS  1000U /* until a coordinator that was not to be had is asked again */
+#define SOON_MS  10U   /* until those who have leave may have used it */
 
 struct or_governor {
     struct or_breaker breaker;
@@ -32,8 +38,9 @@ struct or_governor {
     uint32_t permits;    /* booked and not used */
     uint64_t good_ms;    /* from when on they are good, counted from the answer … */
     uint64_t stale_ms;   /* … and from when on no more, counted from the question */
-    uint64_t block_ms;   /* what the store said, and the coordinator has not heard */
-    uint64_t blocked_ms; /* until when it said so */
+    uint64_t blocked_ms; /* the store wants to hear nothing until then */
+    bool told;           /* the coordinator knows that */
+    bool away;           /* the coordinator did not answer the last time */
 };
 
 struct or_governor *or_governor_create(const struct or_governor_options *options)
@@ -48,6 +55,7 @@ struct or_governor *or_governor_create(const struct or_governor_options *options
     governor->n = options->n_windows;
     governor->coordinator = options->n_windows ? options->coordinator : NULL;
     governor->budget = options->budget;
+    governor->told = true;
     or_breaker_init(&governor->breaker, options->breaker, options->probe_first);
     or_windows_init(&governor->own, governor->list, governor->n);
     return governor;
@@ -79,78 +87,131 @@ static bool book(void *context, struct onerow_span body, uint64_t now_ms, struct
     return true;
 }
 
-static void book_permits(struct or_governor *governor, uint64_t now_ms)
+static void book_permits(struct or_governor *governor, uint32_t wanted, uint64_t now_ms)
 {
+    uint64_t block_ms = governor->told ? 0 : or_u64_sub(governor->blocked_ms, now_ms);
     struct booking booking = {.governor = governor,
-                              .permit = {.wanted = LOT,
+                              .permit = {.wanted = wanted < LOT ? wanted : LOT,
                                          .most_wait_ms = UINT64_MAX,
                                          .slack_ms = SLACK_MS,
-                                         .block_ms = governor->block_ms}};
+                                         .block_ms = block_ms}};
     enum onerow_status status = governor->coordinator->type->leases->share(
         governor->coordinator, governor->budget, book, &booking, NULL);
-    if (status == ONEROW_OK) {
-        governor->permits = booking.permit.granted;
-        governor->good_ms = or_u64_add(or_wake_now_ms(), booking.permit.wait_ms);
-        governor->stale_ms = or_u64_add(now_ms, or_u64_add(booking.permit.wait_ms, SLACK_MS));
-        governor->block_ms = 0;
-    } else {
+    governor->away = status != ONEROW_OK;
+    if (governor->away) {
         governor->permits = 0;
-        governor->good_ms = or_u64_add(now_ms, AWAY_MS);
+        governor->good_ms = or_u64_add(or_wake_now_ms(), AWAY_MS);
+        return;
     }
+    governor->permits = booking.permit.granted;
+    governor->good_ms = or_u64_add(or_wake_now_ms(), booking.permit.wait_ms);
+    governor->stale_ms = or_u64_add(now_ms, or_u64_add(booking.permit.wait_ms, SLACK_MS));
+    governor->told = true;
 }
 
-static bool take_shared(struct or_governor *governor, uint64_t now_ms, uint64_t *until_ms)
+static bool take_shared(struct or_governor *governor, uint32_t wanted, uint64_t now_ms,
+                        struct or_leave *leave)
 {
-    bool stale = governor->permits && now_ms > governor->stale_ms;
+    bool stale = governor->permits && now_ms >= governor->stale_ms;
     governor->permits = stale ? 0 : governor->permits;
     if (governor->permits == 0 && (stale || now_ms >= governor->good_ms)) {
-        book_permits(governor, now_ms);
+        book_permits(governor, wanted, now_ms);
+        now_ms = or_wake_now_ms(); /* that may have taken its time */
     }
-    *until_ms = governor->good_ms;
+    leave->until_ms = governor->good_ms;
+    leave->hold = governor->away ? OR_HOLD_AWAY : OR_HOLD_WINDOW;
     if (governor->permits == 0 || now_ms < governor->good_ms) {
         return false;
     }
     governor->permits--;
+    leave->stale_ms = governor->stale_ms;
     return true;
 }
 
 /* ---- asking and telling ------------------------------------------------------------------------
  */
 
-static bool take(struct or_governor *governor, uint64_t now_ms, uint64_t *until_ms)
+static bool take_own(struct or_governor *governor, uint64_t now_ms, struct or_leave *leave)
 {
-    if (now_ms < governor->blocked_ms) {
-        *until_ms = governor->blocked_ms;
-        return false;
+    leave->hold = OR_HOLD_WINDOW;
+    leave->stale_ms = UINT64_MAX;
+    if (or_windows_reserve(&governor->own, now_ms, &leave->until_ms)) {
+        return true;
     }
-    return governor->coordinator ? take_shared(governor, now_ms, until_ms)
-                                 : or_windows_take(&governor->own, now_ms, until_ms);
+    if (leave->until_ms == UINT64_MAX) {
+        leave->until_ms = or_u64_add(now_ms, SOON_MS);
+    }
+    return false;
 }
 
-struct or_leave or_governor_ask(struct or_governor *governor, uint64_t now_ms)
+static bool take(struct or_governor *governor, uint32_t wanted, uint64_t now_ms,
+                 struct or_leave *leave)
 {
-    struct or_leave leave = {0};
+    if (now_ms < governor->blocked_ms) {
+        leave->hold = OR_HOLD_WINDOW;
+        leave->until_ms = governor->blocked_ms;
+        return false;
+    }
+    return governor->coordinator ? take_shared(governor, wanted, now_ms, leave)
+                                 : take_own(governor, now_ms, leave);
+}
+
+struct or_leave or_governor_ask(struct or_governor *governor, uint32_t wanted, uint64_t now_ms)
+{
+    struct or_leave leave = {.hold = OR_HOLD_BREAKER};
     enum or_breaker_answer answer = or_breaker_ask(&governor->breaker, now_ms, &leave.until_ms);
     if (answer == OR_BREAKER_WAIT) {
         return leave;
     }
     leave.probe = answer == OR_BREAKER_PROBE ? governor->breaker.probe : 0;
-    leave.given = take(governor, now_ms, &leave.until_ms);
-    if (!leave.given && leave.probe) {
+    leave.given = take(governor, wanted, now_ms, &leave);
+    if (leave.given) {
+        leave.hold = OR_HOLD_NONE;
+    } else if (leave.probe) {
         or_breaker_give_back(&governor->breaker, leave.probe, now_ms);
         leave.probe = 0;
     }
     return leave;
 }
 
-void or_governor_give_back(struct or_governor *governor, const struct or_leave *leave,
-                           uint64_t now_ms)
+bool or_governor_use(struct or_governor *governor, struct or_leave *leave, uint64_t now_ms)
 {
+    if (now_ms >= leave->stale_ms || now_ms < governor->blocked_ms) {
+        or_governor_give_back(governor, leave, now_ms);
+        return false;
+    }
+    if (!governor->coordinator) {
+        or_windows_sent(&governor->own, now_ms);
+    }
+    leave->given = false;
+    return true;
+}
+
+/* A permit of shared windows that is not used is wasted: others may have booked behind it. */
+void or_governor_give_back(struct or_governor *governor, struct or_leave *leave, uint64_t now_ms)
+{
+    if (!leave->given) {
+        return;
+    }
     if (leave->probe) {
         or_breaker_give_back(&governor->breaker, leave->probe, now_ms);
     }
     if (!governor->coordinator) {
-        or_windows_give_back(&governor->own);
+        or_windows_release(&governor->own);
+    }
+    *leave = (struct or_leave){0};
+}
+
+static void block(struct or_governor *governor, uint64_t until_ms, uint64_t now_ms)
+{
+    if (until_ms <= governor->blocked_ms) {
+        return;
+    }
+    governor->blocked_ms = until_ms;
+    governor->permits = 0;
+    governor->told = false;
+    if (governor->coordinator) {
+        book_permits(governor, 1, now_ms);
     }
 }
 
@@ -163,9 +224,7 @@ void or_governor_tell(struct or_governor *governor, const struct or_leave *leave
         or_breaker_tell(&governor->breaker, result, now_ms);
     }
     if (retry_after_ms) {
-        uint64_t until_ms = or_u64_add(now_ms, retry_after_ms);
-        governor->blocked_ms = or_u64_max(governor->blocked_ms, until_ms);
-        governor->block_ms = or_u64_max(governor->block_ms, retry_after_ms);
+        block(governor, or_u64_add(now_ms + 1, retry_after_ms), now_ms); /* now is cut to ms */
     }
 }
 

@@ -9,8 +9,9 @@
 #include "coordinator/coordinator.h"
 #include "core/key.h"
 
-#define NUMBERS 64U    /* reserved at a time: each reservation waits for the disk */
-#define WAIT_MS 10000U /* for the coordinator's own locks */
+#define NUMBERS     64U    /* reserved at a time: each reservation waits for the disk */
+#define WAIT_MS     10000U /* for the coordinator's own locks */
+#define ENTER_TRIES 5U     /* after answers that got lost */
 
 /* ---- opening -----------------------------------------------------------------------------------
  */
@@ -29,21 +30,23 @@ static enum onerow_status fail_coordinator(const char *url, struct onerow_error 
 
 enum onerow_status or_ledger_open(struct or_ledger *ledger, const char *coordinator,
                                   struct onerow_span target, struct onerow_span definition,
-                                  struct onerow_error *error)
+                                  const volatile bool *stop, struct onerow_error *error)
 {
     const struct onerow_coordinator_type *type = or_coordinator_type_of(coordinator);
     *ledger = (struct or_ledger){0};
     if (!type || !type->ledger) {
         return fail_coordinator(coordinator, error);
     }
-    struct onerow_coordinator_options options = {.url = coordinator, .wait_ms = WAIT_MS};
+    struct onerow_coordinator_options options = {
+        .url = coordinator, .wait_ms = WAIT_MS, .stop = stop};
     enum onerow_status status = type->open(&options, &ledger->coordinator, error);
     ledger->ops = type->ledger;
     if (status == ONEROW_OK) {
+        unsigned left = ENTER_TRIES;
         do {
             status =
                 ledger->ops->enter(ledger->coordinator, target, definition, &ledger->space, error);
-        } while (status == ONEROW_UNKNOWN); /* may be called again until it answers */
+        } while (status == ONEROW_UNKNOWN && --left); /* may be called again until it answers */
     }
     if (status != ONEROW_OK) {
         or_ledger_close(ledger);
@@ -136,19 +139,38 @@ static bool want_all(struct records *records, const struct or_ledger_question *q
 }
 
 /* Bodies lie in the arena of the whole reading, which ends before the attempt does. */
-static bool keep_body(struct onerow_ledger_record *record, struct or_arena *arena)
+static bool keep_body(const struct or_ledger_question *question,
+                      struct onerow_ledger_record *record)
 {
-    record->body = record->body.len ? or_arena_copy(arena, record->body) : record->body;
-    return record->body.len == 0 || record->body.data;
+    struct or_ledger_kept *kept = record->kind == ONEROW_LEDGER_KEY ? question->kept : NULL;
+    if (record->body.len == 0) {
+        return true;
+    }
+    if (kept && kept->body.data && kept->revision == record->revision) {
+        record->body = kept->body;
+        return true;
+    }
+    record->body = or_arena_copy(question->arena, record->body);
+    if (kept && record->body.data) {
+        *kept = (struct or_ledger_kept){record->revision, record->body};
+    }
+    return record->body.data != NULL;
+}
+
+static bool keep_all(const struct or_ledger_question *question,
+                     struct onerow_ledger_record *records)
+{
+    bool kept = true;
+    for (size_t i = 0; i < records_of(question) && kept; i++) {
+        kept = keep_body(question, &records[i]);
+    }
+    return kept;
 }
 
 static bool take_record(const struct or_ledger_question *question,
-                        struct onerow_ledger_record *record, size_t *page)
+                        const struct onerow_ledger_record *record, size_t *page)
 {
     struct or_event *event = question->event;
-    if (!keep_body(record, question->arena)) {
-        return false;
-    }
     switch (record->kind) {
     case ONEROW_LEDGER_KEY: return or_key_decode(record, &event->key);
     case ONEROW_LEDGER_ATTEMPT: return or_attempt_decode(record, &event->attempt);
@@ -158,7 +180,7 @@ static bool take_record(const struct or_ledger_question *question,
 }
 
 static bool take_all(const struct or_ledger_question *question,
-                     struct onerow_ledger_record *records, uint64_t now_ms)
+                     const struct onerow_ledger_record *records, uint64_t now_ms)
 {
     size_t page = 0;
     bool good = true;
@@ -192,7 +214,9 @@ static enum onerow_status read_into(struct or_ledger *ledger, struct or_ledger_q
                                                   records->list, records->n, &now_ms, arena, error);
     size_t at = 0;
     for (size_t i = 0; i < n && status == ONEROW_OK; i++) {
-        if (!take_all(&questions[i], records->list + at, now_ms)) {
+        if (!keep_all(&questions[i], records->list + at)) {
+            status = or_fail(error, ONEROW_NOMEM, "out of memory");
+        } else if (!take_all(&questions[i], records->list + at, now_ms)) {
             status = or_fail(error, ONEROW_CORRUPT,
                              "ledger: a record was written by a later version, or is damaged");
         }

@@ -17,11 +17,12 @@ struct or_ledger {
 };
 
 /* Opens the coordinator of this URL and enters the namespace of `target` (a store's kind and the
- * target's own name for itself). CONFIG: there is no such coordinator, or the namespace was made
- * for another key or another protocol. */
+ * target's own name for itself). *stop gives up waiting for it (NULL: never). CONFIG: there is no
+ * such coordinator, or the namespace was made for another key or another protocol. */
 ONEROW_CHECKED enum onerow_status or_ledger_open(struct or_ledger *ledger, const char *coordinator,
                                                  struct onerow_span target,
                                                  struct onerow_span definition,
+                                                 const volatile bool *stop,
                                                  struct onerow_error *error);
 void or_ledger_close(struct or_ledger *ledger); /* one that is all zeros is accepted */
 
@@ -34,12 +35,20 @@ void or_ledger_definition(const struct onerow_table_spec *spec, const enum onero
                           enum or_protocol protocol, enum or_deletion deletion,
                           struct or_buffer *definition);
 
+/* The body of the key's record that was last read: a pending payload may be large, and is looked at
+ * again and again. All zeros: none. */
+struct or_ledger_kept {
+    uint64_t revision;
+    struct onerow_span body;
+};
+
 /* One READ of an attempt, healer or sweeper, and its answer. */
 struct or_ledger_question {
     struct onerow_span key;           /* canonical form; no data: no key's record */
     const struct or_command *command; /* READ */
     struct or_event *event;           /* filled: key, attempt, records, ledger_ms, answer */
     struct or_page_record *pages;     /* room for the command's n_pages */
+    struct or_ledger_kept *kept;      /* of this key; lives as long as the arena's contents */
     struct or_arena *arena;           /* for what the event borrows */
 };
 /* All of them as of one moment. CORRUPT: a record is none that this version can read. UNAVAILABLE

@@ -1,57 +1,86 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One attempt on its way through the driver: from the core's command to a request, and from what
- * came back to the core's event. See the top of driver_pages.c.
+ * One step function of the core on its way through the driver of pages: from its command to a
+ * request, and from what came back to its event. See the top of pages_loop.c.
  */
 #ifndef OR_ENGINE_PAGE_JOB_H
 #define OR_ENGINE_PAGE_JOB_H
 
-#include "core/attempt.h"
+#include "core/heal.h"
+#include "core/sweep.h"
 #include "engine/entry.h"
 #include "engine/governor.h"
+#include "engine/ledger.h"
 
 enum or_page_job_state {
     OR_PAGE_JOB_OVER,  /* there is none */
+    OR_PAGE_JOB_BEGIN, /* wants a number */
     OR_PAGE_JOB_STEP,  /* its event is there */
     OR_PAGE_JOB_READ,  /* wants the ledger */
-    OR_PAGE_JOB_SWAP,  /* so does this */
+    OR_PAGE_JOB_LEAVE, /* wants leave for `call`, before the swap that it follows */
+    OR_PAGE_JOB_SWAP,  /* wants the ledger */
     OR_PAGE_JOB_PROBE, /* wants to be part of a probe */
     OR_PAGE_JOB_SEND,  /* wants to send `call` */
     OR_PAGE_JOB_OUT,   /* waits for an answer */
     OR_PAGE_JOB_SLEEP, /* until due_ms */
 };
 
-/* The entries of one key, one after the other. */
+enum or_page_task { OR_PAGE_TASK_ATTEMPT, OR_PAGE_TASK_SWEEP, OR_PAGE_TASK_HEAL };
+
 struct or_page_job {
-    struct or_entry **entries; /* entries[at .. end) are still to do */
-    size_t at;
-    size_t end;
-    enum or_page_job_state state;
+    /* What is to be done: given before BEGIN. */
+    enum or_page_task task;
     struct or_table *table;
-    struct or_attempt attempt;
+    const char *ledger_id;                    /* borrowed */
+    const struct or_attempt_options *options; /* borrowed */
+    const struct onerow_record *key;          /* ATTEMPT, HEAL: its key values count */
+    const struct or_payload *own;             /* ATTEMPT; borrowed. NULL: only what is pending */
+    struct onerow_span page;                  /* SWEEP: borrowed */
+    struct onerow_span spare;                 /* ATTEMPT: a blank to be used first, or no data */
+    void *owner;                              /* the work's own */
+    /* the rest is the driver's */
+    enum or_page_job_state state;
+    union {
+        struct or_attempt attempt;
+        struct or_sweep sweep;
+        struct or_heal heal;
+    } as;
+    struct or_retry begin; /* of BEGIN */
     struct or_command command;
     struct or_event event;
-    struct or_payload payload;
     struct or_page_record records[OR_ATTEMPT_PAGES];
     struct or_probe_page found[OR_ATTEMPT_PAGES];
-    struct or_arena arena; /* of the attempt at hand */
+    struct or_ledger_kept kept;
+    struct or_arena arena; /* of the task at hand; owned */
     struct onerow_page_call call;
-    struct or_leave leave; /* of the call */
-    uint64_t due_ms;       /* SLEEP; SEND: when to ask for leave again */
-    const char *reason;    /* the store's last words, in `arena`; NULL */
-    const struct onerow_record *key;
-    const char *ledger_id;           /* borrowed */
-    char title[OR_NONCE_TEXT + 64U]; /* of a blank: ONEROW_BLANK_TITLE, ledger's id, "-", nonce */
+    struct or_leave leave;            /* of the call */
+    uint64_t line;                    /* of the call; 0: none */
+    uint64_t turn;                    /* rises: who has waited longest */
+    uint64_t due_ms;                  /* SLEEP, BEGIN: until then */
+    const char *reason;               /* the store's last words, in `arena` or static; NULL */
+    /* Of a blank: ONEROW_BLANK_TITLE, the ledger's id, "-" and a nonce; in place of a key:
+     * ONEROW_MOVED_TITLE and the page's id. */
+    char title[OR_PAGE_ID_MAX + 32U];
 };
+
+/* Begins the task, under a number of the ledger's. */
+void or_page_job_begin(struct or_page_job *job, uint64_t number);
+/* The next command. */
+void or_page_job_step(struct or_page_job *job);
+/* Nothing is tried again from now on: the next failure settles it. */
+void or_page_job_hurry(struct or_page_job *job);
 
 /* The request that the job's command asks the store for. PROBE is the driver's to group. */
 void or_page_job_call(struct or_page_job *job);
-/* What came of it: fills the job's event, but for time and chance. False: out of memory. */
+/* The command is a SWAP that is to be followed by a write at once: fills `call` with that. */
+bool or_page_job_announces(struct or_page_job *job);
+/* What came of it: fills the job's event, but for time and chance; what it holds is copied to the
+ * job's arena. False: out of memory. */
 ONEROW_CHECKED bool or_page_job_take(struct or_page_job *job, const struct onerow_page_call *call);
-/* Whether the page carries the job's key, by onerow's own rule. *failed: out of memory. */
-ONEROW_CHECKED bool or_page_job_owns(struct or_page_job *job, const struct onerow_page *page,
-                                     bool *failed);
 /* What the breaker counts. */
 enum or_breaker_result or_page_job_result(const struct onerow_page_call *call);
+
+/* Whether a key's values begin with a text that onerow has reserved for its blanks. */
+bool or_page_key_is_reserved(const struct onerow_value *parts, size_t n);
 
 #endif

@@ -21,6 +21,8 @@ struct or_layout {
     uint16_t place[OR_LAYOUT_FIELDS];  /* of field i among the record's values */
 };
 
+struct or_pages;
+
 struct or_table {
     const struct or_config_table *config;
     struct onerow_table_spec spec;    /* config's, with compare_order and want_ids set */
@@ -36,6 +38,7 @@ struct or_table {
     unsigned connections; /* at most, this one included; 0 as 1 */
     struct or_table *others[OR_CONNECTIONS_MAX - 1]; /* further connections; owned */
     unsigned n_others;
+    struct or_pages *pages; /* of a table with ONEROW_PAGES: what it is written with */
 };
 
 struct or_table_options {

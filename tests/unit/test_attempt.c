@@ -905,6 +905,81 @@ static void a_write_that_came_too_late_to_be_sent(void **state)
     publishes(&s, OR_ANSWER_OK);
 }
 
+/* Its driver waits for a window before BIND: the write is good for P/2 from then on. */
+static void an_announcement_that_had_to_wait(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    expect(&s, OR_DO_SWAP);
+    s.ledger.now_ms += 10 * P;
+    or_attempt_swap_sent(&s.attempt, s.ledger.now_ms);
+    swaps(&s, OR_KEY_BOUND);
+    assert_true(s.command.deadline_ms == s.ledger.now_ms + P / 2);
+    publishes(&s, OR_ANSWER_OK);
+}
+
+/* One whose first answer was lost may have happened then: from that time on its write is late. */
+static void an_announcement_that_may_have_happened_keeps_its_time(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    expect(&s, OR_DO_SWAP);
+    step(&s, OR_ANSWER_UNCERTAIN); /* it did not */
+    s.ledger.now_ms += P;
+    waits(&s);
+    reads(&s);
+    probes(&s, 0);
+    expect(&s, OR_DO_SWAP);
+    assert_int_equal(s.command.swap->taken.step, 2);
+    or_attempt_swap_sent(&s.attempt, s.ledger.now_ms);
+    swaps(&s, OR_KEY_BOUND);
+    swaps(&s, OR_KEY_BOUND); /* the trace */
+    publishes(&s, OR_ANSWER_OK);
+}
+
+/* A claim that never reached the ledger leaves nothing in doubt. */
+static void a_claim_that_was_not_sent(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    expect(&s, OR_DO_SWAP);
+    s.ledger.now_ms += RETRY.total_ms;
+    step(&s, OR_ANSWER_FAILED);
+    expect(&s, OR_DO_SETTLE);
+    assert_int_equal(s.command.outcome, ONEROW_REFUSED);
+    assert_int_equal(s.command.reason, OR_REASON_GAVE_UP);
+    assert_non_null(s.command.spare.data);
+    set_up(&s); /* but one that may have, does, however often it is not sent afterwards */
+    start(&s);
+    reads(&s);
+    probes(&s, 0);
+    creates(&s, 0);
+    step(&s, OR_ANSWER_UNCERTAIN);
+    waits(&s);
+    reads(&s);
+    probes(&s, 0);
+    expect(&s, OR_DO_SWAP);
+    s.ledger.now_ms += RETRY.total_ms;
+    step(&s, OR_ANSWER_FAILED);
+    expect(&s, OR_DO_SETTLE);
+    assert_int_equal(s.command.outcome, ONEROW_IN_DOUBT);
+}
+
 static void somebody_restored_it(void **state)
 {
     struct story s;
@@ -1768,6 +1843,9 @@ static const struct CMUnitTest TESTS[] = {
     cmocka_unit_test(written_on_a_page_that_was_given_up),
     cmocka_unit_test(restored_without_its_key),
     cmocka_unit_test(who_saw_it_before_does_not_unbind_it),
+    cmocka_unit_test(an_announcement_that_had_to_wait),
+    cmocka_unit_test(an_announcement_that_may_have_happened_keeps_its_time),
+    cmocka_unit_test(a_claim_that_was_not_sent),
     cmocka_unit_test(every_reason_has_a_text),
 };
 

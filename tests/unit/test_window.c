@@ -151,6 +151,62 @@ static void times_do_not_wrap_around(void **state)
     free(windows);
 }
 
+/* Requests that are granted, and sent at any time after that. */
+static void reserved_ones_are_sent_later(void **state)
+{
+    (void)state;
+    static const struct or_window list[] = {{5, 100}, {20, 1000}};
+    for (unsigned round = 0; round < 50; round++) {
+        struct or_windows *windows = make(list, 2);
+        struct oracle *oracle = calloc(1, sizeof *oracle);
+        unsigned reserved = 0;
+        uint64_t until = 0;
+        assert_non_null(oracle);
+        for (uint64_t now = 1000; oracle->n < 200; now += dice() % 3 ? 0 : dice() % 120) {
+            if (dice() % 2 && or_windows_reserve(windows, now, &until)) {
+                reserved++;
+            } else if (reserved && dice() % 8 == 0) {
+                or_windows_release(windows);
+                reserved--;
+            } else if (reserved && dice() % 2) {
+                or_windows_sent(windows, now);
+                oracle->sent[oracle->n++] = now;
+                reserved--;
+            }
+            now += dice() % 16 == 0;
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            assert_true(most_within(oracle, list[i].span_ms) <= list[i].count);
+        }
+        free(oracle);
+        free(windows);
+    }
+}
+
+/* Sent later than they were taken, and counted from when they were taken. */
+static void control_taken_ones_are_sent_too_close(void **state)
+{
+    (void)state;
+    struct or_windows *windows = make(&(struct or_window){1, 100}, 1);
+    struct oracle *oracle = calloc(1, sizeof *oracle);
+    uint64_t until = 0;
+    assert_non_null(oracle);
+    assert_true(or_windows_take(windows, 1000, &until));
+    oracle->sent[oracle->n++] = 1090;
+    assert_true(or_windows_take(windows, 1101, &until));
+    oracle->sent[oracle->n++] = 1101;
+    assert_true(most_within(oracle, 100) > 1);
+    or_windows_init(windows, &(struct or_window){1, 100}, 1);
+    assert_true(or_windows_reserve(windows, 1000, &until));
+    assert_false(or_windows_reserve(windows, 2000, &until));
+    assert_true(until == UINT64_MAX);
+    or_windows_sent(windows, 2000);
+    assert_false(or_windows_reserve(windows, 2100, &until));
+    assert_true(until == 2101);
+    free(oracle);
+    free(windows);
+}
+
 static void the_store_leads(void **state)
 {
     (void)state;
@@ -211,6 +267,8 @@ int main(void)
         cmocka_unit_test(a_burst_is_granted_at_once),
         cmocka_unit_test(one_is_given_back),
         cmocka_unit_test(times_do_not_wrap_around),
+        cmocka_unit_test(reserved_ones_are_sent_later),
+        cmocka_unit_test(control_taken_ones_are_sent_too_close),
         cmocka_unit_test(the_store_leads),
         cmocka_unit_test(texts),
     };
