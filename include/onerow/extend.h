@@ -701,6 +701,7 @@ struct onerow_coordinator_type {
     enum onerow_status (*open)(const struct onerow_coordinator_options *options,
                                struct onerow_coordinator **coordinator, struct onerow_error *error);
     void (*close)(struct onerow_coordinator *coordinator); /* NULL is accepted */
+    bool forgets;                                          /* what it keeps ends with the process */
     const struct onerow_ledger_ops *ledger;                /* NULL: it cannot keep a ledger */
     const struct onerow_lease_ops *leases;                 /* NULL: it has none */
 };

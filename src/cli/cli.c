@@ -13,7 +13,16 @@
 #include "base/status.h"
 #include "base/text.h"
 
-enum { OPT_CONFIG = 0x100, OPT_STORE, OPT_TABLE, OPT_KEY, OPT_ON_CONFLICT, OPT_WAIT, OPT_JSON };
+enum {
+    OPT_CONFIG = 0x100,
+    OPT_STORE,
+    OPT_TABLE,
+    OPT_KEY,
+    OPT_ON_CONFLICT,
+    OPT_COORDINATOR,
+    OPT_WAIT,
+    OPT_JSON
+};
 
 static const struct argp_option common_options[] = {
     {0, 0, 0, 0, "Which table:", 1},
@@ -22,8 +31,11 @@ static const struct argp_option common_options[] = {
     {"table", OPT_TABLE, "NAME", 0, "its table; stands for TABLE", 1},
     {"key", OPT_KEY, "NAME[:TYPE],…", 0, "its key columns", 1},
     {"on-conflict", OPT_ON_CONFLICT, "POLICY", 0, "update (default), keep or newest(COLUMN)", 1},
+    {"coordinator", OPT_COORDINATOR, "URL", 0,
+     "where ledgers and rate windows are kept, such as sqlite:onerow-ledger.db", 1},
     {0, 0, 0, 0, "How:", 2},
-    {"wait", OPT_WAIT, "SECONDS", 0, "longest wait for a lock (default 300)", 2},
+    {"wait", OPT_WAIT, "SECONDS", 0,
+     "longest wait for a lock, or for a store that does not answer (default 300)", 2},
     {"json", OPT_JSON, 0, 0, "answer in JSON", 2},
     {0},
 };
@@ -64,6 +76,7 @@ static error_t parse_common(int key, char *value, struct argp_state *state)
     case OPT_TABLE: cli->flags.table = value; return 0;
     case OPT_KEY: cli->flags.key = value; return 0;
     case OPT_ON_CONFLICT: cli->flags.on_conflict = value; return 0;
+    case OPT_COORDINATOR: cli->flags.coordinator = value; return 0;
     case OPT_JSON: cli->json = true; return 0;
     case OPT_WAIT:
         if (!or_cli_seconds(value, &cli->wait_ms)) {

@@ -197,6 +197,15 @@ static void key_text(const struct or_table *table, struct or_buffer *text)
     }
 }
 
+static void add_text(struct or_buffer *json, const char *text)
+{
+    if (text) {
+        or_buffer_json(json, or_span(text));
+    } else {
+        or_buffer_text(json, "null");
+    }
+}
+
 static void print_check(const struct look *look, const struct or_config_table *config,
                         const struct or_table *table, enum onerow_status status,
                         const struct onerow_error *error)
@@ -204,14 +213,19 @@ static void print_check(const struct look *look, const struct or_config_table *c
     struct or_buffer key;
     struct or_buffer url;
     struct or_buffer line;
+    struct or_buffer ledger;
     or_buffer_init(&key);
     or_buffer_init(&url);
     or_buffer_init(&line);
+    or_buffer_init(&ledger);
     or_url_mask(config->store->url, &url);
     if (table) {
         key_text(table, &key);
     }
     bool good = status == ONEROW_OK;
+    if (good && (table->table->guarantees & ONEROW_PAGES)) {
+        or_config_ledger_text(config, &ledger);
+    }
     const char *promise = good ? table->table->promise : error->text;
     const char *advice = good ? table->table->advice : NULL;
     if (look->cli.json) {
@@ -225,18 +239,18 @@ static void print_check(const struct look *look, const struct or_config_table *c
                          good ? "promise" : "error");
         or_buffer_json(&line, or_span(promise));
         or_buffer_text(&line, ",\"advice\":");
-        if (advice) {
-            or_buffer_json(&line, or_span(advice));
-        } else {
-            or_buffer_text(&line, "null");
-        }
+        add_text(&line, advice);
+        or_buffer_text(&line, ",\"ledger\":");
+        add_text(&line, ledger.len ? or_buffer_cstr(&ledger) : NULL);
         or_buffer_char(&line, '}');
     } else {
         or_buffer_printf(&line, "%s  %s  key %s\n  %s%s", config->spec.name, or_buffer_cstr(&url),
                          key.len ? or_buffer_cstr(&key) : "?", good ? "" : "REFUSED: ", promise);
         or_buffer_printf(&line, "%s%s", advice ? "\n  " : "", advice ? advice : "");
+        or_buffer_printf(&line, "%s%s", ledger.len ? "\n  ledger " : "", or_buffer_cstr(&ledger));
     }
     puts(or_buffer_cstr(&line));
+    or_buffer_finish(&ledger);
     or_buffer_finish(&key);
     or_buffer_finish(&url);
     or_buffer_finish(&line);
@@ -249,6 +263,9 @@ static enum onerow_status check_table(struct look *look, const struct or_config_
     enum onerow_status status = open_to_read(look, config, &table, error);
     if (status == ONEROW_OK && table->table->refusal) {
         status = or_fail(error, ONEROW_CONFIG, "%s", table->table->refusal);
+    }
+    if (status == ONEROW_OK && (table->table->guarantees & ONEROW_PAGES)) {
+        status = or_config_check_ledger(config, error);
     }
     print_check(look, config, table, status, error);
     or_table_close(table);

@@ -36,7 +36,8 @@ const struct argp or_lease_where_argp = {.options = where_options, .parser = par
 enum onerow_status or_lease_find(struct or_lease_where *where, struct onerow_error *error)
 {
     struct or_config_flags flags = {.config = where->config_path,
-                                    .coordinator = where->coordinator};
+                                    .coordinator = where->coordinator,
+                                    .no_file = where->coordinator != NULL};
     enum onerow_status status = or_config_load(&where->config, &flags, error);
     if (status != ONEROW_OK) {
         return status;

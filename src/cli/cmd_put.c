@@ -38,7 +38,7 @@ static const struct argp_option options[] = {
     {"create-table", OPT_CREATE, 0, 0, "make the table and its unique index when missing", 0},
     {"dry-run", OPT_DRY, 0, 0, "say what would happen; write nothing", 0},
     {"format", OPT_FORMAT, "FORMAT", 0, "ndjson or csv (default: by name, then by content)", 0},
-    {"batch", OPT_BATCH, "N", 0, "records in one transaction (default 40000)", 0},
+    {"batch", OPT_BATCH, "N", 0, "records in one transaction (default 40000; 200 for pages)", 0},
     {0},
 };
 
@@ -235,6 +235,23 @@ static void add_measures(const struct or_run_stats *stats, struct or_buffer *jso
                      (unsigned long long)stats->latency.max);
 }
 
+static void add_pages(const struct or_run_stats *stats, struct or_buffer *json)
+{
+    const struct or_pages_stats *pages = &stats->pages;
+    if (!stats->paged) {
+        return;
+    }
+    or_buffer_printf(json,
+                     "\"pages\":{\"requests\":%llu,\"lookups\":%llu,\"conflicts\":%llu,"
+                     "\"rate_limited\":%llu,\"uncertain\":%llu,\"unsent\":%llu,\"held_ms\":%llu,"
+                     "\"breaker_opened\":%llu,\"twins\":%llu},",
+                     (unsigned long long)pages->requests, (unsigned long long)pages->probes,
+                     (unsigned long long)pages->conflicts, (unsigned long long)pages->rated,
+                     (unsigned long long)pages->uncertain, (unsigned long long)pages->unsent,
+                     (unsigned long long)pages->held_ms, (unsigned long long)pages->opened,
+                     (unsigned long long)pages->twins);
+}
+
 static void print_json(const struct put *put, enum onerow_status status,
                        const struct onerow_error *error, FILE *out)
 {
@@ -251,6 +268,7 @@ static void print_json(const struct put *put, enum onerow_status status,
                      (unsigned long long)stats->folded, (unsigned long long)stats->letters,
                      (unsigned long long)stats->unkept);
     add_measures(stats, &json);
+    add_pages(stats, &json);
     or_buffer_printf(&json,
                      "\"seconds\":%.3f,\"last_line\":%llu,\"dry_run\":%s,\"status\":\"%s\","
                      "\"exit\":%d,\"error\":",
@@ -274,6 +292,12 @@ static void say_what_is_left(const struct put *put, enum onerow_status status)
                 "onerow: %llu kept as dead letters in %s\n  onerow dlq list shows why; "
                 "onerow dlq replay tries them again\n",
                 (unsigned long long)stats->letters, stats->letters_path);
+    }
+    if (stats->pages.twins) {
+        fprintf(stderr,
+                "onerow: %llu records have a key that several pages carry: onerow audit lists "
+                "them, onerow heal leaves one of each\n",
+                (unsigned long long)stats->pages.twins);
     }
     if (stats->unkept) {
         fprintf(stderr,

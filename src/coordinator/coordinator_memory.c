@@ -682,6 +682,7 @@ const struct onerow_coordinator_type or_coordinator_memory = {
     .schemes = (const char *const[]){SCHEME, NULL},
     .open = memory_open,
     .close = memory_close,
+    .forgets = true,
     .ledger = &ledger_ops,
     .leases = &or_memory_lease_ops,
 };

@@ -8,23 +8,13 @@
 
 #include "core/bounds.h"
 #include "core/pages.h"
+#include "core/protocol.h"
 #include "core/retry.h"
 
 /* Live pages with one key that an attempt can tell apart; more are for dedupe. */
 #define OR_ATTEMPT_PAGES 8U
 
 /* ---- what is configured --------------------------------------------------------------------- */
-
-enum or_protocol {
-    OR_PROTOCOL_GUARDED, /* prepare a blank, bind, publish: no timing assumption */
-    OR_PROTOCOL_DIRECT,  /* one create with the key: right within its bounds */
-};
-
-enum or_deletion { /* when_trashed: what it means that somebody deleted the page */
-                   OR_DELETION_TOMBSTONE,
-                   OR_DELETION_RESTORE,
-                   OR_DELETION_RECREATE,
-};
 
 struct or_attempt_options {
     enum or_protocol protocol;

@@ -55,6 +55,20 @@ static bool fail(const char **reason, const char *why)
     return false;
 }
 
+bool or_window_span_parse(struct onerow_span text, uint64_t *ms, const char **reason)
+{
+    uint64_t span = take_number(&text);
+    uint64_t unit = unit_ms(text);
+    if (unit == 0) {
+        return fail(reason, "SPAN's unit must be ms, s, m or h");
+    }
+    if (span == 0 || span > OR_WINDOW_SPAN_MAX / unit) {
+        return fail(reason, "SPAN must be longer than nothing and not longer than a day");
+    }
+    *ms = span * unit;
+    return true;
+}
+
 bool or_window_parse(struct onerow_span text, struct or_window *window, const char **reason)
 {
     uint64_t count = take_number(&text);
@@ -66,16 +80,8 @@ bool or_window_parse(struct onerow_span text, struct or_window *window, const ch
     }
     text.data++;
     text.len--;
-    uint64_t span = take_number(&text);
-    uint64_t unit = unit_ms(text);
-    if (unit == 0) {
-        return fail(reason, "SPAN's unit must be ms, s, m or h");
-    }
-    if (span == 0 || span > OR_WINDOW_SPAN_MAX / unit) {
-        return fail(reason, "SPAN must be longer than nothing and not longer than a day");
-    }
-    *window = (struct or_window){.count = (uint32_t)count, .span_ms = span * unit};
-    return true;
+    window->count = (uint32_t)count;
+    return or_window_span_parse(text, &window->span_ms, reason);
 }
 
 /* ---- the budget ---------------------------------------------------------------------------------

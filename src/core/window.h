@@ -18,6 +18,11 @@ struct or_window {
     uint64_t span_ms;
 };
 
+/* "60s", "15m", "10" (seconds), "1000ms", "1h", at most a day. False: it is none, and *reason
+ * (static) says why. */
+ONEROW_CHECKED bool or_window_span_parse(struct onerow_span text, uint64_t *ms,
+                                         const char **reason);
+
 /* "COUNT/SPAN": "180/60s", "2700/15m", "60/10" (seconds), "3/1000ms", "5000/1h". False: it is
  * none, and *reason (static) says why. */
 ONEROW_CHECKED bool or_window_parse(struct onerow_span text, struct or_window *window,

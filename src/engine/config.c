@@ -16,6 +16,7 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "coordinator/coordinator.h"
 #include "core/key.h"
 #include "engine/config_internal.h"
 
@@ -137,7 +138,7 @@ static enum onerow_status flag_store(struct or_config *config, const struct or_c
     const char *variable = getenv("DATABASE_URL");
     struct or_site site = flag_site(config, "--store", error);
     struct or_text text;
-    *store = (struct or_config_store){.name = "--store"};
+    *store = (struct or_config_store){.name = "--store", .bounds = OR_BOUNDS_DEFAULT};
     if (flags->store) {
         enum onerow_status status = flag_text(&site, or_span(flags->store), &text);
         return status == ONEROW_OK ? or_value_url(&site, &text, &store->url) : status;
@@ -312,6 +313,19 @@ static enum onerow_status add_flags(struct or_config *config, const struct or_co
     return status == ONEROW_OK ? add_table(config, &store, &table, error) : status;
 }
 
+/* ---- coordinators ------------------------------------------------------------------- */
+
+/* A table's own ledger, or the file's, or the coordinator that serves everything. */
+static void hand_down_coordinators(struct or_config *config)
+{
+    const char *ledger = config->ledger ? config->ledger : config->coordinator;
+    for (size_t i = 0; i < config->n_tables; i++) {
+        struct or_config_table *table = &config->tables[i];
+        table->ledger = table->ledger ? table->ledger : ledger;
+        table->coordinator = config->coordinator;
+    }
+}
+
 /* ---- entry points ------------------------------------------------------------------- */
 
 enum onerow_status or_config_load(struct or_config *config, const struct or_config_flags *flags,
@@ -322,13 +336,17 @@ enum onerow_status or_config_load(struct or_config *config, const struct or_conf
     enum onerow_status status = check_flags(flags, error);
     if (status == ONEROW_OK && flags->config) {
         status = load_file(config, flags->config, true, error);
-    } else if (status == ONEROW_OK && !flags->store && !flags->coordinator) {
+    } else if (status == ONEROW_OK && !flags->store && !flags->no_file) {
         status = load_file(config, DEFAULT_FILE, false, error);
     }
+    status = status == ONEROW_OK && flags->table ? add_flags(config, flags, error) : status;
     if (status == ONEROW_OK && flags->coordinator) {
         status = flag_coordinator(config, flags->coordinator, error);
     }
-    return status == ONEROW_OK && flags->table ? add_flags(config, flags, error) : status;
+    if (status == ONEROW_OK) {
+        hand_down_coordinators(config);
+    }
+    return status;
 }
 
 void or_config_finish(struct or_config *config)
@@ -394,6 +412,44 @@ enum onerow_status or_config_table(const struct or_config *config, const char *n
 {
     *table = name ? find_table(config, name) : default_table(config);
     return *table ? ONEROW_OK : fail_no_table(config, name, error);
+}
+
+static enum onerow_status fail_no_ledger(const struct or_config_table *config,
+                                         struct onerow_error *error)
+{
+    bool in_file = config->place.line != 0;
+    return or_fail(error, ONEROW_CONFIG,
+                   "table \"%s\": its store takes a second row with the same key, and there is no "
+                   "ledger on which all writers could agree\n  for writers on this host only: "
+                   "%ssqlite:onerow-ledger.db\n  for writers on several hosts: "
+                   "%spostgres://HOST/DATABASE%s",
+                   config->spec.name, in_file ? "coordinator: " : "--coordinator ",
+                   in_file ? "coordinator: " : "--coordinator ",
+                   in_file ? "\n  add one of these lines to the configuration" : "");
+}
+
+enum onerow_status or_config_check_ledger(const struct or_config_table *config,
+                                          struct onerow_error *error)
+{
+    if (!config->ledger) {
+        return fail_no_ledger(config, error);
+    }
+    const struct onerow_coordinator_type *type = or_coordinator_type_of(config->ledger);
+    return type && type->forgets
+               ? or_fail(
+                     error, ONEROW_CONFIG,
+                     "table \"%s\": a ledger in %s is forgotten when the process ends, and what "
+                     "it had begun would be begun a second time\n  name another one: "
+                     "coordinator: sqlite:onerow-ledger.db",
+                     config->spec.name, config->ledger)
+               : ONEROW_OK;
+}
+
+void or_config_ledger_text(const struct or_config_table *config, struct or_buffer *out)
+{
+    const struct onerow_coordinator_type *type = or_coordinator_type_of(config->ledger);
+    or_url_mask(config->ledger, out);
+    or_buffer_printf(out, " (%s)", type ? type->summary : "");
 }
 
 bool or_config_is_secret(const struct or_config_table *table, struct onerow_span column)

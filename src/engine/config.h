@@ -8,6 +8,9 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "core/bounds.h"
+#include "core/protocol.h"
+#include "core/window.h"
 #include "onerow/extend.h"
 
 /* Where something stands in the configuration; line 0: it came from the command line. */
@@ -21,10 +24,42 @@ struct or_place {
 #define OR_CONNECTIONS     2U
 #define OR_CONNECTIONS_MAX 16U
 
+/* The bounds of protocols for stores that cannot help themselves. P: a process that has been
+ * stopped for longer than this, and goes on, is found out by half of it; T: Notion's own clients
+ * wait for 60 s; R: what was given up by the client has been seen to be done a minute later, and
+ * this is twice that; L: queries lag by seconds when they do; D: clocks that NTP keeps differ by
+ * far less; G: what is left of a lease when its last create is given up. The ledger is asked again
+ * every other second whether somebody else has finished. */
+#define OR_BOUNDS_DEFAULT                                                                          \
+    ((struct or_bounds){.pause = 30000,                                                            \
+                        .request = 60000,                                                          \
+                        .life = 120000,                                                            \
+                        .lag = 60000,                                                              \
+                        .skew = 5000,                                                              \
+                        .guard = 5000,                                                             \
+                        .lease = 120000,                                                           \
+                        .poll = 2000})
+#define OR_CONFLICT_WAIT 10000U
+
 struct or_config_store {
     const char *name;
     const char *url;      /* with ${VAR} replaced */
     unsigned connections; /* at most; 0: OR_CONNECTIONS */
+    /* Of stores of pages. */
+    struct onerow_span token; /* data NULL: none is configured */
+    const char *version;      /* of the store's interface; NULL: the adapter's choice */
+    struct or_window windows[OR_WINDOWS_MAX];
+    unsigned n_windows;
+    uint64_t conflict_wait; /* ms: the longest wait after a conflict; 0: OR_CONFLICT_WAIT */
+    struct or_bounds bounds;
+    const char *for_pages; /* one of these that was given: others do without; NULL: none was */
+    struct or_place place;
+};
+
+/* A value for a column that a new record lacks. */
+struct or_config_default {
+    const char *column;
+    struct onerow_value value; /* its column is found when the table is opened */
     struct or_place place;
 };
 
@@ -32,6 +67,15 @@ struct or_config_table {
     struct onerow_table_spec spec; /* ready for the store; strings in the config's arena */
     const struct or_config_store *store;
     const char *const *secrets; /* columns never shown, NULL-terminated; may be NULL */
+    /* Of tables in stores of pages. */
+    enum or_protocol protocol;
+    enum or_deletion when_trashed;
+    bool verify_read; /* `verify: read` */
+    const struct or_config_default *defaults;
+    size_t n_defaults;
+    const char *ledger;      /* a coordinator's URL; NULL: there is none */
+    const char *coordinator; /* the one that shares rate windows; NULL: there is none */
+    const char *for_pages;   /* one of these that was given: others do without; NULL: none was */
     struct or_place place;
     struct or_place key_place;
 };
@@ -39,6 +83,7 @@ struct or_config_table {
 struct or_config {
     const char *path;        /* the file, or NULL when there is none */
     const char *coordinator; /* a URL, with ${VAR} replaced; NULL: none is configured */
+    const char *ledger;      /* one of its own; NULL: the coordinator keeps it */
     struct or_config_store *stores;
     size_t n_stores;
     struct or_config_table *tables;
@@ -53,11 +98,12 @@ struct or_config_flags {
     const char *table;       /* --table NAME */
     const char *key;         /* --key name[,name:type…] */
     const char *on_conflict; /* --on-conflict update|keep|newest(column) */
-    const char *coordinator; /* --coordinator URL */
+    const char *coordinator; /* --coordinator URL, in place of the file's */
+    bool no_file;            /* nothing of ./onerow.yaml is wanted */
 };
 
-/* Reads `flags->config`, else ./onerow.yaml when it is there and neither --store nor --coordinator
- * is given; then adds the table of --store/--table/--key ($DATABASE_URL stands in for --store when
+/* Reads `flags->config`, else ./onerow.yaml when it is there and wanted, and --store is not given;
+ * then adds the table of --store/--table/--key ($DATABASE_URL stands in for --store when
  * --table and --key are given), and takes --coordinator. Without either, an empty configuration is
  * OK. CONFIG: the error says where. USAGE: a flag is missing or malformed. On every return
  * or_config_finish may be called. */
@@ -71,6 +117,15 @@ void or_config_finish(struct or_config *config);
 ONEROW_CHECKED enum onerow_status or_config_table(const struct or_config *config, const char *name,
                                                   const struct or_config_table **table,
                                                   struct onerow_error *error);
+
+/* Whether a table of pages has a ledger that outlives its process. CONFIG: the error has the line
+ * to add. Nothing is opened. */
+ONEROW_CHECKED enum onerow_status or_config_check_ledger(const struct or_config_table *config,
+                                                         struct onerow_error *error);
+
+/* Appends its ledger for people: "sqlite:l.db (an SQLite file, for the processes of this machine)".
+ */
+void or_config_ledger_text(const struct or_config_table *config, struct or_buffer *out);
 
 /* Whether the values of this column must not be shown. Case is ignored: masking too much does no
  * harm, and SQL's unquoted names have no case. */

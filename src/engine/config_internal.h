@@ -98,6 +98,15 @@ ONEROW_CHECKED enum onerow_status or_value_count(const struct or_site *site,
                                                  const struct or_text *text, unsigned max,
                                                  unsigned *count);
 
+/* A time such as 30s, 2m or 500ms (seconds without a unit), of at most `max` ms. */
+ONEROW_CHECKED enum onerow_status
+or_value_span(const struct or_site *site, const struct or_text *text, uint64_t max, uint64_t *ms);
+
+/* One more rate window, COUNT/SPAN. */
+ONEROW_CHECKED enum onerow_status or_value_window(const struct or_site *site,
+                                                  const struct or_text *text,
+                                                  struct or_config_store *store);
+
 /* The name of a key's column: no expression. Always CONFIG, for an expression is unsafe. */
 ONEROW_CHECKED enum onerow_status or_value_key_column(const struct or_site *site,
                                                       const struct or_text *text);

@@ -662,6 +662,31 @@ enum onerow_status or_value_count(const struct or_site *site, const struct or_te
                               OR_SHOW(text->raw), max);
 }
 
+enum onerow_status or_value_span(const struct or_site *site, const struct or_text *text,
+                                 uint64_t max, uint64_t *ms)
+{
+    const char *reason = NULL;
+    if (!or_window_span_parse(text->value, ms, &reason)) {
+        return or_site_fail(site, "\"%s\" is no time; write one as 30s, 2m or 500ms",
+                            OR_SHOW(text->raw));
+    }
+    return *ms <= max ? ONEROW_OK
+                      : or_site_fail(site, "\"%s\" is too long; write at most %llus",
+                                     OR_SHOW(text->raw), (unsigned long long)(max / 1000));
+}
+
+enum onerow_status or_value_window(const struct or_site *site, const struct or_text *text,
+                                   struct or_config_store *store)
+{
+    const char *reason = "there are more than 4 windows, min_gap included";
+    if (store->n_windows == OR_WINDOWS_MAX ||
+        !or_window_parse(text->value, &store->windows[store->n_windows], &reason)) {
+        return or_site_fail(site, "\"%s\": %s", OR_SHOW(text->raw), reason);
+    }
+    store->n_windows++;
+    return ONEROW_OK;
+}
+
 bool or_key_has(const struct onerow_table_spec *spec, const char *column)
 {
     for (size_t i = 0; i < spec->n_key; i++) {

@@ -25,6 +25,7 @@
 #include "engine/config_internal.h"
 
 #define RULES_MAX 16U
+#define BOUND_MAX (60ULL * 60 * 1000) /* ms */
 
 struct walk {
     struct or_config *config;
@@ -366,7 +367,8 @@ static enum onerow_status named_at(struct walk *walk, const struct entry *parent
     return entry->path && *name ? ONEROW_OK : or_config_nomem(walk->error);
 }
 
-/* ---- stores ----------------------------------------------------------------------------- */
+/* ---- URLs and coordinators ---------------------------------------------------------------------
+ */
 
 static enum onerow_status url_of(struct walk *walk, const struct entry *entry, const char **url)
 {
@@ -379,6 +381,16 @@ static enum onerow_status url_of(struct walk *walk, const struct entry *entry, c
     }
     return status == ONEROW_OK ? or_value_url(&site, &text, url) : status;
 }
+
+static enum onerow_status coordinator_of(struct walk *walk, const struct entry *entry,
+                                         const char **url)
+{
+    struct or_site site = value_site(walk, entry);
+    enum onerow_status status = url_of(walk, entry, url);
+    return status == ONEROW_OK ? or_value_coordinator(&site, *url) : status;
+}
+
+/* ---- stores ----------------------------------------------------------------------------- */
 
 static enum onerow_status take_url(struct walk *walk, const struct entry *entry, void *object)
 {
@@ -398,10 +410,134 @@ static enum onerow_status take_connections(struct walk *walk, const struct entry
                : status;
 }
 
-static const char *const STORE_LATER[] = {"token", "windows", "coordinator", NULL};
+/* ${VAR}, or file:PATH. */
+static enum onerow_status take_token(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_store *store = object;
+    struct or_site site = value_site(walk, entry);
+    struct or_text text = {0};
+    enum onerow_status status = take_text(walk, entry, &text);
+    if (status == ONEROW_OK && text.raw.len >= 5 && memcmp(text.raw.data, "file:", 5) == 0) {
+        status = or_value_secret_file(&site, &text);
+    } else if (status == ONEROW_OK && !memchr(text.raw.data, '$', text.raw.len)) {
+        status = or_site_fail(&site, "is written into the file itself, where others can read it; "
+                                     "write \"${NOTION_TOKEN}\", or file:PATH");
+    }
+    store->token = text.value;
+    store->for_pages = "token";
+    return status;
+}
+
+static enum onerow_status take_version(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_store *store = object;
+    store->for_pages = "version";
+    return take_string(walk, entry, &store->version);
+}
+
+static enum onerow_status take_windows(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_store *store = object;
+    size_t n;
+    enum onerow_status status = count_items(walk, entry, &n);
+    store->for_pages = "windows";
+    for (size_t i = 0; i < n && status == ONEROW_OK; i++) {
+        struct entry item = item_at(walk, entry, i);
+        struct or_site site = value_site(walk, &item);
+        struct or_text text = {0};
+        status = take_text(walk, &item, &text);
+        status = status == ONEROW_OK ? or_value_window(&site, &text, store) : status;
+    }
+    return status;
+}
+
+static enum onerow_status take_span(struct walk *walk, const struct entry *entry, uint64_t *ms)
+{
+    struct or_site site = value_site(walk, entry);
+    struct or_text text = {0};
+    enum onerow_status status = take_text(walk, entry, &text);
+    return status == ONEROW_OK ? or_value_span(&site, &text, BOUND_MAX, ms) : status;
+}
+
+static enum onerow_status take_conflict_wait(struct walk *walk, const struct entry *entry,
+                                             void *object)
+{
+    struct or_config_store *store = object;
+    store->for_pages = "conflict_wait";
+    return take_span(walk, entry, &store->conflict_wait);
+}
+
+/* A window of one. */
+static enum onerow_status take_min_gap(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_store *store = object;
+    struct or_site site = value_site(walk, entry);
+    uint64_t ms = 0;
+    enum onerow_status status = take_span(walk, entry, &ms);
+    store->for_pages = "min_gap";
+    if (status == ONEROW_OK && store->n_windows == OR_WINDOWS_MAX) {
+        return or_site_fail(&site, "there are more than 4 windows, min_gap included");
+    }
+    if (status == ONEROW_OK) {
+        store->windows[store->n_windows++] = (struct or_window){.count = 1, .span_ms = ms};
+    }
+    return status;
+}
+
+#define TAKE_BOUND(name)                                                                           \
+    static enum onerow_status take_##name(struct walk *walk, const struct entry *entry,            \
+                                          void *object)                                            \
+    {                                                                                              \
+        struct or_bounds *bounds = object;                                                         \
+        return take_span(walk, entry, &bounds->name);                                              \
+    }
+TAKE_BOUND(pause)
+TAKE_BOUND(request)
+TAKE_BOUND(life)
+TAKE_BOUND(lag)
+TAKE_BOUND(skew)
+TAKE_BOUND(guard)
+TAKE_BOUND(lease)
+TAKE_BOUND(poll)
+#undef TAKE_BOUND
+
+static const char *const NONE_LATER[] = {NULL};
+static const struct rule BOUNDS_RULES[] = {
+    {"pause", take_pause, NULL}, {"request", take_request, NULL}, {"life", take_life, NULL},
+    {"lag", take_lag, NULL},     {"skew", take_skew, NULL},       {"guard", take_guard, NULL},
+    {"lease", take_lease, NULL}, {"poll", take_poll, NULL},
+};
+static const struct kind BOUNDS = {"{ pause: 30s, request: 60s }", BOUNDS_RULES,
+                                   sizeof BOUNDS_RULES / sizeof *BOUNDS_RULES, NONE_LATER};
+
+static enum onerow_status take_bounds(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_store *store = object;
+    enum onerow_status status = walk_mapping(walk, entry, &BOUNDS, &store->bounds);
+    store->for_pages = "bounds";
+    if (status == ONEROW_OK && store->bounds.request > or_bounds_usable(&store->bounds)) {
+        struct or_site site = value_site(walk, entry);
+        status = or_site_fail(&site,
+                              "a request of %llu ms does not fit into a lease of %llu ms "
+                              "with a guard of %llu ms; make lease longer",
+                              (unsigned long long)store->bounds.request,
+                              (unsigned long long)store->bounds.lease,
+                              (unsigned long long)store->bounds.guard);
+    }
+    return status;
+}
+
+static const char *const STORE_LATER[] = {"coordinator", NULL};
+/* windows stands before min_gap, which is one more. */
 static const struct rule STORE_RULES[] = {
     {"url", take_url, "url: \"sqlite:PATH\""},
     {"connections", take_connections, NULL},
+    {"token", take_token, NULL},
+    {"version", take_version, NULL},
+    {"windows", take_windows, NULL},
+    {"min_gap", take_min_gap, NULL},
+    {"conflict_wait", take_conflict_wait, NULL},
+    {"bounds", take_bounds, NULL},
 };
 static const struct kind STORE = {"{ url: \"sqlite:PATH\" }", STORE_RULES,
                                   sizeof STORE_RULES / sizeof *STORE_RULES, STORE_LATER};
@@ -418,6 +554,7 @@ static enum onerow_status take_stores(struct walk *walk, const struct entry *ent
         struct or_config_store *store = &config->stores[config->n_stores];
         struct entry at;
         status = named_at(walk, entry, config->n_stores, &at, &store->name, &store->place);
+        store->bounds = OR_BOUNDS_DEFAULT;
         if (status == ONEROW_OK) {
             status = walk_mapping(walk, &at, &STORE, store);
         }
@@ -476,7 +613,6 @@ static enum onerow_status take_nulls(struct walk *walk, const struct entry *entr
     return status;
 }
 
-static const char *const NONE_LATER[] = {NULL};
 static const struct rule KEY_COLUMN_RULES[] = {
     {"column", take_column, "column: COLUMN"},
     {"type", take_type, NULL},
@@ -676,10 +812,117 @@ static enum onerow_status take_secret(struct walk *walk, const struct entry *ent
     return status;
 }
 
-static const char *const TABLE_LATER[] = {"scope",    "scope_fixed", "protocol", "when_trashed",
-                                          "defaults", "relations",   "ledger",   "where",
-                                          "verify",   "windows",     "content",  NULL};
-/* key stands before on_conflict and updated_at: neither may name one of its columns. */
+/* ---- tables of pages ----------------------------------------------------------------------- */
+
+static enum onerow_status take_protocol(struct walk *walk, const struct entry *entry, void *object)
+{
+    static const char *const words[] = {"guarded", "direct"};
+    struct or_config_table *table = object;
+    size_t word = 0;
+    enum onerow_status status = take_word(walk, entry, words, 2, &word);
+    table->protocol = word == 1 ? OR_PROTOCOL_DIRECT : OR_PROTOCOL_GUARDED;
+    table->for_pages = "protocol";
+    return status;
+}
+
+static enum onerow_status take_when_trashed(struct walk *walk, const struct entry *entry,
+                                            void *object)
+{
+    static const char *const words[] = {"tombstone", "restore", "recreate"};
+    struct or_config_table *table = object;
+    size_t word = 0;
+    enum onerow_status status = take_word(walk, entry, words, 3, &word);
+    table->when_trashed = status == ONEROW_OK ? (enum or_deletion)word : OR_DELETION_TOMBSTONE;
+    table->for_pages = "when_trashed";
+    return status;
+}
+
+static enum onerow_status take_verify(struct walk *walk, const struct entry *entry, void *object)
+{
+    static const char *const words[] = {"ledger", "read"};
+    struct or_config_table *table = object;
+    size_t word = 0;
+    enum onerow_status status = take_word(walk, entry, words, 2, &word);
+    table->verify_read = word == 1;
+    table->for_pages = "verify";
+    return status;
+}
+
+static enum onerow_status take_table_ledger(struct walk *walk, const struct entry *entry,
+                                            void *object)
+{
+    struct or_config_table *table = object;
+    table->for_pages = "ledger";
+    return coordinator_of(walk, entry, &table->ledger);
+}
+
+/* A list, as JSON. */
+static enum onerow_status take_list(struct walk *walk, const struct entry *entry,
+                                    struct onerow_value *value)
+{
+    struct or_buffer json;
+    size_t n = 0;
+    enum onerow_status status = count_items(walk, entry, &n);
+    or_buffer_init(&json);
+    for (size_t i = 0; i < n && status == ONEROW_OK; i++) {
+        struct entry item = item_at(walk, entry, i);
+        struct or_text text = {0};
+        status = take_text(walk, &item, &text);
+        or_buffer_text(&json, i ? "," : "[");
+        or_buffer_json(&json, text.value);
+    }
+    or_buffer_text(&json, n ? "]" : "[]");
+    struct onerow_span kept = or_arena_copy(&walk->config->arena, or_buffer_view(&json));
+    status =
+        status == ONEROW_OK && (json.failed || !kept.data) ? or_config_nomem(walk->error) : status;
+    *value =
+        (struct onerow_value){.data = kept.data, .len = (uint32_t)kept.len, .kind = ONEROW_JSON};
+    or_buffer_finish(&json);
+    return status;
+}
+
+static enum onerow_status take_default(struct walk *walk, const struct entry *entry,
+                                       struct onerow_value *value)
+{
+    if (entry->node->type == YAML_SEQUENCE_NODE) {
+        return take_list(walk, entry, value);
+    }
+    struct or_text text = {0};
+    enum onerow_status status = take_text(walk, entry, &text);
+    bool quoted = status == ONEROW_OK && entry->node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    *value = (struct onerow_value){.data = text.value.data,
+                                   .len = (uint32_t)text.value.len,
+                                   .kind = quoted ? ONEROW_TEXT : ONEROW_UNTYPED};
+    return status;
+}
+
+static enum onerow_status take_defaults(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_table *table = object;
+    struct or_config_default *defaults = NULL;
+    void *objects = NULL;
+    size_t n = 0;
+    enum onerow_status status =
+        open_named(walk, entry, "COLUMN: VALUE", sizeof *defaults, &n, &objects);
+    table->defaults = defaults = objects;
+    table->for_pages = "defaults";
+    for (; table->n_defaults < n && status == ONEROW_OK; table->n_defaults++) {
+        struct or_config_default *at = &defaults[table->n_defaults];
+        struct entry item;
+        status = named_at(walk, entry, table->n_defaults, &item, &at->column, &at->place);
+        if (status == ONEROW_OK && or_key_has(&table->spec, at->column)) {
+            struct or_site site = value_site(walk, &item);
+            status = or_site_fail(&site, "is a column of the key, which every record has; take it "
+                                         "out");
+        }
+        status = status == ONEROW_OK ? take_default(walk, &item, &at->value) : status;
+    }
+    return status;
+}
+
+static const char *const TABLE_LATER[] = {"scope",   "scope_fixed", "relations", "where",
+                                          "windows", "content",     NULL};
+/* key stands before on_conflict, updated_at and defaults: none may name one of its columns. */
 static const struct rule TABLE_RULES[] = {
     {"store", take_store, "store: NAME, one of those under stores:"},
     {"location", take_location, NULL},
@@ -689,6 +932,11 @@ static const struct rule TABLE_RULES[] = {
     {"key_equality", take_equality, NULL},
     {"updated_at", take_updated_at, NULL},
     {"secret", take_secret, NULL},
+    {"protocol", take_protocol, NULL},
+    {"when_trashed", take_when_trashed, NULL},
+    {"verify", take_verify, NULL},
+    {"defaults", take_defaults, NULL},
+    {"ledger", take_table_ledger, NULL},
 };
 _Static_assert(sizeof TABLE_RULES / sizeof *TABLE_RULES <= RULES_MAX, "the longest of all");
 static const struct kind TABLE = {"{ store: NAME, key: [COLUMN] }", TABLE_RULES,
@@ -718,14 +966,19 @@ static enum onerow_status take_coordinator(struct walk *walk, const struct entry
                                            void *object)
 {
     struct or_config *config = object;
-    struct or_site site = value_site(walk, entry);
-    enum onerow_status status = url_of(walk, entry, &config->coordinator);
-    return status == ONEROW_OK ? or_value_coordinator(&site, config->coordinator) : status;
+    return coordinator_of(walk, entry, &config->coordinator);
 }
 
-static const char *const FILE_LATER[] = {"ledger", "alerts", "hooks", "windows", "server", NULL};
+static enum onerow_status take_ledger(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config *config = object;
+    return coordinator_of(walk, entry, &config->ledger);
+}
+
+static const char *const FILE_LATER[] = {"alerts", "hooks", "windows", "server", NULL};
 static const struct rule FILE_RULES[] = {
     {"coordinator", take_coordinator, NULL},
+    {"ledger", take_ledger, NULL},
     {"stores", take_stores, NULL},
     {"tables", take_tables, NULL},
 };

@@ -3,6 +3,9 @@
  * The entries of one key are written one after the other, by an attempt each: so equal keys come
  * out as if written one by one. Different keys go side by side (pages_loop.c).
  *
+ * Defaults are for new pages alone. They are part of what is published, and not of what an entry is
+ * compared by: written a second time, the same record changes nothing.
+ *
  * An entry whose attempt was given up because the run was to stop, with nothing written, stays
  * PENDING: it was never tried to the end.
  */
@@ -30,8 +33,7 @@ struct key {
     struct or_payload payload;
 };
 
-/* ---- payloads -----------------------------------------------------------------------------------
- */
+/* ---- payloads ------------------------------------------------------------------------------- */
 
 static struct onerow_value value_of(const struct onerow_record *record, int column)
 {
@@ -41,6 +43,34 @@ static struct onerow_value value_of(const struct onerow_record *record, int colu
         }
     }
     return (struct onerow_value){0};
+}
+
+/* The record with the values that it lacks; both are sorted alike, the key's values first. */
+static enum onerow_status add_defaults(const struct put *put, const struct onerow_record *record,
+                                       struct or_arena *arena, struct onerow_record *whole,
+                                       struct onerow_error *error)
+{
+    const struct or_pages *pages = put->pages;
+    size_t room = record->n_values + pages->n_defaults;
+    struct onerow_value *values = or_arena_alloc(arena, room * sizeof *values);
+    if (!values) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
+    size_t n = 0;
+    size_t next = 0;
+    size_t n_key = put->table->spec.n_key;
+    for (size_t i = 0; i < record->n_values || next < pages->n_defaults;) {
+        bool own =
+            i < n_key || next == pages->n_defaults ||
+            (i < record->n_values && record->values[i].column <= pages->defaults[next].column);
+        bool same = own && i >= n_key && next < pages->n_defaults &&
+                    record->values[i].column == pages->defaults[next].column;
+        values[n++] = own ? record->values[i] : pages->defaults[next];
+        i += own;
+        next += !own || same;
+    }
+    *whole = (struct onerow_record){.values = values, .n_values = (uint16_t)n, .key = record->key};
+    return ONEROW_OK;
 }
 
 static enum onerow_status refuse(const struct put *put, struct or_entry *entry, const char *reason,
@@ -64,20 +94,30 @@ static enum onerow_status make_payload(const struct put *put, struct or_entry *e
                       ", which onerow keeps for pages without a key",
                       error);
     }
+    struct onerow_span plain = {0};
+    struct onerow_span full = {0};
+    struct onerow_store_table *table = put->table->table;
     enum onerow_status status =
-        put->ops->encode(put->table->table, &entry->record, arena, &payload->text, &reason, error);
+        put->ops->encode(table, &entry->record, arena, &plain, &reason, error);
+    if (status == ONEROW_OK && put->pages->n_defaults) {
+        struct onerow_record whole = {0};
+        status = add_defaults(put, &entry->record, arena, &whole, error);
+        status = status == ONEROW_OK ? put->ops->encode(table, &whole, arena, &full, &reason, error)
+                                     : status;
+    }
     if (status == ONEROW_REJECTED) {
         return refuse(put, entry, reason ? reason : "", error);
     }
-    if (status == ONEROW_OK) {
-        or_sha256(payload->text, payload->fingerprint);
-        payload->order = value_of(&entry->record, put->order_column);
+    if (status != ONEROW_OK) {
+        return status;
     }
-    return status;
+    or_sha256(plain, payload->fingerprint);
+    payload->text = or_page_payload(plain, full, arena);
+    payload->order = value_of(&entry->record, put->order_column);
+    return payload->text.data ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 
-/* ---- the work
- * ------------------------------------------------------------------------------------ */
+/* ---- the work ------------------------------------------------------------------------------- */
 
 /* The job's next entry that is not refused at once. */
 static enum onerow_status begin_entry(struct put *put, struct or_page_job *job,
@@ -152,8 +192,7 @@ static void settled(void *context, struct or_page_job *job, bool ended)
     }
 }
 
-/* ---- outcomes
- * ------------------------------------------------------------------------------------- */
+/* ---- outcomes ------------------------------------------------------------------------------- */
 
 /* What the entries' outcomes come to. The run has failed: those that were not written are refused.
  */
@@ -182,10 +221,10 @@ static enum onerow_status sum_up(struct put *put, enum onerow_status status,
     return sum;
 }
 
-enum onerow_status or_pages_put(struct or_pages *pages, struct or_table *table,
-                                struct or_entry **entries, size_t n,
-                                const struct or_drive_options *options, struct or_arena *arena,
-                                struct onerow_error *error)
+static enum onerow_status put_all(struct or_pages *pages, struct or_table *table,
+                                  struct or_entry **entries, size_t n,
+                                  const struct or_drive_options *options, struct or_arena *arena,
+                                  struct onerow_error *error)
 {
     const char *order = table->spec.order_column;
     struct put put = {.pages = pages,
@@ -205,4 +244,38 @@ enum onerow_status or_pages_put(struct or_pages *pages, struct or_table *table,
         *error = why;
     }
     return status;
+}
+
+/* ---- under a guard -------------------------------------------------------------------------- */
+
+/* There is no transaction to look in. Where the guard does not let the page be changed, the record
+ * may still find it as it wants it. */
+static enum onerow_status put_guarded(struct or_pages *pages, struct or_table *table,
+                                      struct or_entry **entries,
+                                      const struct or_drive_options *options,
+                                      struct or_arena *arena, struct onerow_error *error)
+{
+    const struct or_drive_guard *guard = options->guard;
+    const struct onerow_verdict change = {.outcome = ONEROW_UPDATED};
+    struct onerow_error why = {0};
+    enum onerow_policy policy = pages->attempt.policy;
+    guard->before(guard->context, table, &entries[0]->record);
+    enum onerow_status refused = guard->after(guard->context, &change, &why);
+    pages->attempt.policy = refused == ONEROW_OK ? policy : ONEROW_POLICY_KEEP;
+    enum onerow_status status = put_all(pages, table, entries, 1, options, arena, error);
+    pages->attempt.policy = policy;
+    if (refused != ONEROW_OK && entries[0]->outcome == ONEROW_UNCHANGED && entries[0]->reason) {
+        or_entry_refuse(entries[0], or_drive_reason(&why, arena));
+        status = or_fail(error, ONEROW_REJECTED, "%s", entries[0]->reason);
+    }
+    return status;
+}
+
+enum onerow_status or_pages_put(struct or_pages *pages, struct or_table *table,
+                                struct or_entry **entries, size_t n,
+                                const struct or_drive_options *options, struct or_arena *arena,
+                                struct onerow_error *error)
+{
+    return options->guard ? put_guarded(pages, table, entries, options, arena, error)
+                          : put_all(pages, table, entries, n, options, arena, error);
 }

@@ -66,8 +66,7 @@ void or_governor_destroy(struct or_governor *governor)
     free(governor);
 }
 
-/* ---- shared windows ----------------------------------------------------------------------------
- */
+/* ---- shared windows ------------------------------------------------------------------------- */
 
 struct booking {
     struct or_governor *governor;
@@ -87,9 +86,10 @@ static bool book(void *context, struct onerow_span body, uint64_t now_ms, struct
     return true;
 }
 
-static void book_permits(struct or_governor *governor, uint32_t wanted, uint64_t now_ms)
+/* False: the coordinator is not to be had. */
+static bool book_lot(struct or_governor *governor, uint32_t wanted, uint64_t block_ms,
+                     struct or_permit *permit)
 {
-    uint64_t block_ms = governor->told ? 0 : or_u64_sub(governor->blocked_ms, now_ms);
     struct booking booking = {.governor = governor,
                               .permit = {.wanted = wanted < LOT ? wanted : LOT,
                                          .most_wait_ms = UINT64_MAX,
@@ -97,15 +97,23 @@ static void book_permits(struct or_governor *governor, uint32_t wanted, uint64_t
                                          .block_ms = block_ms}};
     enum onerow_status status = governor->coordinator->type->leases->share(
         governor->coordinator, governor->budget, book, &booking, NULL);
+    *permit = booking.permit;
     governor->away = status != ONEROW_OK;
-    if (governor->away) {
+    return !governor->away;
+}
+
+static void book_permits(struct or_governor *governor, uint32_t wanted, uint64_t now_ms)
+{
+    uint64_t block_ms = governor->told ? 0 : or_u64_sub(governor->blocked_ms, now_ms);
+    struct or_permit permit;
+    if (!book_lot(governor, wanted, block_ms, &permit)) {
         governor->permits = 0;
         governor->good_ms = or_u64_add(or_wake_now_ms(), AWAY_MS);
         return;
     }
-    governor->permits = booking.permit.granted;
-    governor->good_ms = or_u64_add(or_wake_now_ms(), booking.permit.wait_ms);
-    governor->stale_ms = or_u64_add(now_ms, or_u64_add(booking.permit.wait_ms, SLACK_MS));
+    governor->permits = permit.granted;
+    governor->good_ms = or_u64_add(or_wake_now_ms(), permit.wait_ms);
+    governor->stale_ms = or_u64_add(now_ms, or_u64_add(permit.wait_ms, SLACK_MS));
     governor->told = true;
 }
 
@@ -128,8 +136,7 @@ static bool take_shared(struct or_governor *governor, uint32_t wanted, uint64_t 
     return true;
 }
 
-/* ---- asking and telling ------------------------------------------------------------------------
- */
+/* ---- asking and telling --------------------------------------------------------------------- */
 
 static bool take_own(struct or_governor *governor, uint64_t now_ms, struct or_leave *leave)
 {
@@ -225,6 +232,18 @@ void or_governor_tell(struct or_governor *governor, const struct or_leave *leave
     }
     if (retry_after_ms) {
         block(governor, or_u64_add(now_ms + 1, retry_after_ms), now_ms); /* now is cut to ms */
+    }
+}
+
+/* Shared ones are booked as usual, and left unused. */
+void or_governor_charge(struct or_governor *governor, uint32_t n, uint64_t now_ms)
+{
+    struct or_permit permit = {0};
+    for (uint32_t i = 0; i < n && !governor->coordinator; i++) {
+        or_windows_push(&governor->own, or_u64_max(now_ms, governor->own.now_ms));
+    }
+    while (n && governor->coordinator && book_lot(governor, n, 0, &permit)) {
+        n -= permit.granted < n ? permit.granted : n;
     }
 }
 

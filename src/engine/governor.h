@@ -54,6 +54,8 @@ void or_governor_give_back(struct or_governor *governor, struct or_leave *leave,
 /* What came of a request that was sent. `retry_after_ms` of a 429 or 529, or 0. */
 void or_governor_tell(struct or_governor *governor, const struct or_leave *leave,
                       enum or_breaker_result result, uint64_t retry_after_ms, uint64_t now_ms);
+/* It took `n` further requests, which nobody had asked leave for: later ones wait for them. */
+void or_governor_charge(struct or_governor *governor, uint32_t n, uint64_t now_ms);
 /* How often the breaker has opened. */
 uint64_t or_governor_opened(const struct or_governor *governor);
 

@@ -10,8 +10,9 @@
  *    records. All records of one key are in one lane, so equal keys keep their order and two
  *    lanes never wait for each other's row, and hardly ever for the same page of an index.
  *    Each lane runs the protocol on its own: when one fails, the others finish their work.
- *  - Phases, where others write at the same time (no ONEROW_EXCLUSIVE): core/columns.c
- *    says why. They follow one another, each in transactions of its own.
+ *  - Phases, where others write at the same time (no ONEROW_EXCLUSIVE), and transactions
+ *    take locks (no ONEROW_PAGES): core/columns.c says why. They follow one another, each in
+ * transactions of its own.
  *
  * Under store_key_equality only the store knows which keys are equal: there everything
  * stays together, in the order of arrival. A dry run undoes each transaction, and a later
@@ -90,8 +91,8 @@ static bool wants_phases(const struct or_table *table, struct or_entry **entries
                          const struct or_drive_options *options)
 {
     bool same = true;
-    if ((table->table->guarantees & ONEROW_EXCLUSIVE) || table->spec.store_key_equality ||
-        options->dry_run) {
+    if ((table->table->guarantees & (ONEROW_EXCLUSIVE | ONEROW_PAGES)) ||
+        table->spec.store_key_equality || options->dry_run) {
         return false;
     }
     for (size_t i = 1; i < n && same; i++) {

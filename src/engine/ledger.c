@@ -9,12 +9,11 @@
 #include "coordinator/coordinator.h"
 #include "core/key.h"
 
-#define NUMBERS     64U    /* reserved at a time: each reservation waits for the disk */
+#define NUMBERS     256U   /* reserved at a time: each reservation waits for the disk */
 #define WAIT_MS     10000U /* for the coordinator's own locks */
 #define ENTER_TRIES 5U     /* after answers that got lost */
 
-/* ---- opening -----------------------------------------------------------------------------------
- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 static enum onerow_status fail_coordinator(const char *url, struct onerow_error *error)
 {
@@ -99,8 +98,7 @@ void or_ledger_definition(const struct onerow_table_spec *spec, const enum onero
                      DELETIONS[deletion]);
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 struct records {
     struct onerow_ledger_record *list;
@@ -246,8 +244,7 @@ enum onerow_status or_ledger_read(struct or_ledger *ledger, struct or_ledger_que
     return status;
 }
 
-/* ---- swapping ----------------------------------------------------------------------------------
- */
+/* ---- swapping ------------------------------------------------------------------------------- */
 
 static bool encode(const struct or_ledger_question *question, struct onerow_ledger_swap *swap,
                    struct or_arena *arena)

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "engine/pages.h"
 
 void or_row_state(struct or_table *table, const struct onerow_record *key,
                   char state[OR_ROW_STATE_LEN])
@@ -18,6 +19,10 @@ void or_row_state(struct or_table *table, const struct onerow_record *key,
     struct or_arena arena;
     struct onerow_span json = {0};
     struct onerow_span id = {0};
+    if (table->pages) { /* asking the store would take a request for each */
+        or_pages_row_state(table, key, state);
+        return;
+    }
     or_arena_init(&arena);
     state[0] = '\0';
     enum onerow_status status =

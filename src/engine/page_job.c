@@ -9,8 +9,7 @@
 #include "base/wake.h"
 #include "core/key.h"
 
-/* ---- stepping ----------------------------------------------------------------------------------
- */
+/* ---- stepping ------------------------------------------------------------------------------- */
 
 void or_page_job_begin(struct or_page_job *job, uint64_t number)
 {
@@ -61,8 +60,7 @@ void or_page_job_hurry(struct or_page_job *job)
     retries[job->task]->limits = &NO_MORE;
 }
 
-/* ---- from command to request -------------------------------------------------------------------
- */
+/* ---- from command to request ---------------------------------------------------------------- */
 
 static const enum onerow_page_do WHAT[] = {
     [OR_DO_PROBE] = ONEROW_PAGE_PROBE,
@@ -94,6 +92,42 @@ static struct onerow_span title_of(struct or_page_job *job)
     return (struct onerow_span){0};
 }
 
+/* Four bytes for the length of `plain`, lowest first, then both. */
+#define PLAIN_LEN 4U
+
+struct onerow_span or_page_payload(struct onerow_span plain, struct onerow_span full,
+                                   struct or_arena *arena)
+{
+    size_t len = PLAIN_LEN + plain.len + full.len;
+    char *bytes = or_arena_bytes(arena, len);
+    if (!bytes) {
+        return (struct onerow_span){0};
+    }
+    for (unsigned i = 0; i < PLAIN_LEN; i++) {
+        bytes[i] = (char)(plain.len >> 8 * i & 255U);
+    }
+    memcpy(bytes + PLAIN_LEN, plain.data ? plain.data : "", plain.len);
+    memcpy(bytes + PLAIN_LEN + plain.len, full.data ? full.data : "", full.len);
+    return (struct onerow_span){bytes, len};
+}
+
+/* The part of it that such a request writes, or compares with. */
+static struct onerow_span part_for(enum or_do what, struct onerow_span text)
+{
+    size_t plain = 0;
+    if (text.len < PLAIN_LEN) {
+        return (struct onerow_span){0};
+    }
+    for (unsigned i = 0; i < PLAIN_LEN; i++) {
+        plain |= (size_t)(unsigned char)text.data[i] << 8 * i;
+    }
+    struct onerow_span rest = {text.data + PLAIN_LEN, text.len - PLAIN_LEN};
+    plain = plain < rest.len ? plain : rest.len;
+    bool is_new = what == OR_DO_PUBLISH || what == OR_DO_CREATE_KEYED;
+    return is_new && rest.len > plain ? (struct onerow_span){rest.data + plain, rest.len - plain}
+                                      : (struct onerow_span){rest.data, plain};
+}
+
 static void fill_call(struct or_page_job *job, enum or_do what, struct onerow_span page,
                       const struct or_payload *payload)
 {
@@ -104,7 +138,7 @@ static void fill_call(struct or_page_job *job, enum or_do what, struct onerow_sp
         .n_keys = job->key ? 1 : 0,
         .title = title_of(job),
         .page = page,
-        .payload = payload ? payload->text : (struct onerow_span){0},
+        .payload = payload ? part_for(what, payload->text) : (struct onerow_span){0},
         .timeout_ms = job->options->bounds.request,
         .arena = &job->arena,
         .owner = job,
@@ -134,8 +168,7 @@ bool or_page_job_announces(struct or_page_job *job)
     }
 }
 
-/* ---- whose page it is ---------------------------------------------------------------------------
- */
+/* ---- whose page it is ----------------------------------------------------------------------- */
 
 /* Whether the page carries the job's key, by onerow's own rule. *failed: out of memory. */
 static bool owns(struct or_page_job *job, const struct onerow_page *page, bool *failed)
@@ -174,8 +207,7 @@ bool or_page_key_is_reserved(const struct onerow_value *parts, size_t n)
     return reserved;
 }
 
-/* ---- from answer to event ----------------------------------------------------------------------
- */
+/* ---- from answer to event ------------------------------------------------------------------- */
 
 static const enum or_answer ANSWERS[] = {
     [ONEROW_PAGE_OK] = OR_ANSWER_OK,

@@ -53,11 +53,11 @@ struct or_page_job {
     struct or_ledger_kept kept;
     struct or_arena arena; /* of the task at hand; owned */
     struct onerow_page_call call;
-    struct or_leave leave;            /* of the call */
-    uint64_t line;                    /* of the call; 0: none */
-    uint64_t turn;                    /* rises: who has waited longest */
-    uint64_t due_ms;                  /* SLEEP, BEGIN: until then */
-    const char *reason;               /* the store's last words, in `arena` or static; NULL */
+    struct or_leave leave; /* of the call */
+    uint64_t line;         /* of the call; 0: none */
+    uint64_t turn;         /* rises: who has waited longest */
+    uint64_t due_ms;       /* SLEEP, BEGIN: until then */
+    const char *reason;    /* the store's last words, in `arena` or static; NULL */
     /* Of a blank: ONEROW_BLANK_TITLE, the ledger's id, "-" and a nonce; in place of a key:
      * ONEROW_MOVED_TITLE and the page's id. */
     char title[OR_PAGE_ID_MAX + 32U];
@@ -79,6 +79,11 @@ bool or_page_job_announces(struct or_page_job *job);
 ONEROW_CHECKED bool or_page_job_take(struct or_page_job *job, const struct onerow_page_call *call);
 /* What the breaker counts. */
 enum or_breaker_result or_page_job_result(const struct onerow_page_call *call);
+
+/* A payload as the ledger keeps it: what the record writes, and what it writes onto a new page,
+ * which may be more (no data: the same). In the arena; data NULL: out of memory. */
+struct onerow_span or_page_payload(struct onerow_span plain, struct onerow_span full,
+                                   struct or_arena *arena);
 
 /* Whether a key's values begin with a text that onerow has reserved for its blanks. */
 bool or_page_key_is_reserved(const struct onerow_value *parts, size_t n);

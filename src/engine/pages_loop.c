@@ -109,8 +109,7 @@ static bool is_ending(const struct loop *loop)
     return loop->stopping || loop->status != ONEROW_OK;
 }
 
-/* ---- spares ------------------------------------------------------------------------------------
- */
+/* ---- spares --------------------------------------------------------------------------------- */
 
 static void give_spare(struct or_spares *spares, struct onerow_span id)
 {
@@ -132,8 +131,7 @@ static struct onerow_span take_spare(struct or_spares *spares, struct or_arena *
     return kept;
 }
 
-/* ---- tasks --------------------------------------------------------------------------------------
- */
+/* ---- tasks ---------------------------------------------------------------------------------- */
 
 static void take_up(struct loop *loop, struct or_page_job *job)
 {
@@ -208,8 +206,7 @@ static void fill_up(struct loop *loop)
     }
 }
 
-/* ---- the ledger --------------------------------------------------------------------------------
- */
+/* ---- the ledger ----------------------------------------------------------------------------- */
 
 typedef enum onerow_status ask_ledger(struct or_ledger *ledger,
                                       struct or_ledger_question *questions, size_t n,
@@ -309,8 +306,7 @@ static void begin_all(struct loop *loop)
     }
 }
 
-/* ---- stepping -----------------------------------------------------------------------------------
- */
+/* ---- stepping ------------------------------------------------------------------------------- */
 
 static void drop_leave(struct loop *loop, struct or_page_job *job)
 {
@@ -387,8 +383,7 @@ static void answer_failed(struct loop *loop, struct or_page_job *job)
     job->state = OR_PAGE_JOB_STEP;
 }
 
-/* ---- leave
- * --------------------------------------------------------------------------------------- */
+/* ---- leave ---------------------------------------------------------------------------------- */
 
 static void note_held(struct loop *loop, const struct or_leave *leave, uint64_t now_ms)
 {
@@ -437,8 +432,7 @@ static void look_at_patience(struct loop *loop)
     }
 }
 
-/* ---- requests -----------------------------------------------------------------------------------
- */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 static bool occupies_line(const struct or_page_job *job)
 {
@@ -558,8 +552,7 @@ static void send_all(struct loop *loop)
     }
 }
 
-/* ---- probes
- * -------------------------------------------------------------------------------------- */
+/* ---- probes --------------------------------------------------------------------------------- */
 
 static struct probe *free_probe(struct loop *loop)
 {
@@ -624,8 +617,7 @@ static void send_probes(struct loop *loop)
     }
 }
 
-/* ---- answers
- * ------------------------------------------------------------------------------------- */
+/* ---- answers -------------------------------------------------------------------------------- */
 
 static void take(struct loop *loop, struct or_page_job *job, const struct onerow_page_call *call)
 {
@@ -642,6 +634,10 @@ static void tell(struct loop *loop, const struct onerow_page_call *call,
     uint64_t retry_ms = call->answer == ONEROW_PAGE_RATE ? call->retry_after_ms : 0;
     or_governor_tell(loop->pages->governor, leave, or_page_job_result(call), retry_ms,
                      or_wake_now_ms());
+    if (call->requests > 1) {
+        or_governor_charge(loop->pages->governor, call->requests - 1, or_wake_now_ms());
+        loop->stats->requests += call->requests - 1;
+    }
     loop->hold_ms = 0; /* the breaker may have closed */
     loop->stats->conflicts += call->answer == ONEROW_PAGE_CONFLICT;
     loop->stats->rated += call->answer == ONEROW_PAGE_RATE;
@@ -665,8 +661,7 @@ static void answered(struct loop *loop, struct onerow_page_call *call)
     probe->out = false;
 }
 
-/* ---- waiting
- * ------------------------------------------------------------------------------------- */
+/* ---- waiting -------------------------------------------------------------------------------- */
 
 static bool any_out(const struct loop *loop)
 {
@@ -682,7 +677,7 @@ static bool any_out(const struct loop *loop)
 static uint64_t next_due(const struct loop *loop)
 {
     uint64_t hold_ms = loop->once_more ? 0 : loop->hold_ms ? loop->hold_ms : UINT64_MAX;
-    uint64_t due_ms = UINT64_MAX;
+    uint64_t due_ms = !loop->dry && !is_ending(loop) && tasks_wanted(loop) ? 0 : UINT64_MAX;
     for (size_t i = 0; i < ACTIVE; i++) {
         const struct or_page_job *job = &loop->jobs[i];
         switch (job->state) {
@@ -727,8 +722,7 @@ static void wait(struct loop *loop)
     wake_up(loop);
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------------------ */
+/* ---- the loop ------------------------------------------------------------------------------- */
 
 static bool any_left(const struct loop *loop)
 {
@@ -752,7 +746,9 @@ static void go_on(struct loop *loop)
         if (!asked && loop->status == ONEROW_OK) {
             send_probes(loop);
         }
-        wait(loop);
+        if (any_left(loop)) {
+            wait(loop);
+        }
         look_at_patience(loop);
     }
 }

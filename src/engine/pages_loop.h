@@ -27,6 +27,10 @@ struct or_pages {
     uint64_t patience_ms; /* the run ends when the breaker, or a coordinator that is away, has let
                              nothing pass for so long */
     struct or_spares spares;
+    /* For columns that a new record lacks, by rising column. */
+    const struct onerow_value *defaults;
+    size_t n_defaults;
+    const char *advice; /* a line for the user, or NULL */
 };
 
 /* What there is to be done. Statuses: OK: the job's task is filled in; ABSENT: there is none (any

@@ -9,6 +9,8 @@
  * The first time goes over several connections and in several transactions, as lanes.c
  * says; the second time over one, one record after the other.
  *
+ * A store of pages looks at each record by itself, and is not asked again.
+ *
  * A record whose key has been taken by a later one of the batch in the meantime is not
  * tried again: it would write over its successor.
  */
@@ -77,7 +79,8 @@ static size_t collect_refused(struct or_entry **sorted, size_t n, struct refused
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
-        if (sorted[i]->outcome == ONEROW_REFUSED && !has_successor(sorted, n, i)) {
+        if (sorted[i]->outcome == ONEROW_REFUSED && !sorted[i]->table->pages &&
+            !has_successor(sorted, n, i)) {
             refused[count++] = (struct refused){sorted[i], sorted[i]->reason};
         }
     }

@@ -26,9 +26,12 @@
 #include "engine/batch.h"
 #include "engine/infer.h"
 #include "engine/letters.h"
+#include "engine/pages_loop.h"
 #include "engine/put_batch.h"
+#include "store/store.h"
 
 #define OPEN_TABLES_MAX 256U
+#define PAGED_RECORDS   200U /* in a batch for a store of pages: what its driver does at a time */
 
 struct run {
     const struct or_run_options *options;
@@ -80,6 +83,7 @@ static enum onerow_status open_table(struct run *run, const struct or_config_tab
                                                      !run->options->dry_run &&
                                                      config == run->options->table,
                                        .leave_as_is = run->options->dry_run,
+                                       .bulk = true,
                                        .stop = run->options->stop,
                                        .want_ids = run->options->results != NULL,
                                        .wait_ms = run->options->wait_ms};
@@ -90,6 +94,9 @@ static enum onerow_status open_table(struct run *run, const struct or_config_tab
     }
     if (status == ONEROW_OK && (*table)->table && (*table)->table->advice) {
         tell(run, (*table)->table->advice);
+    }
+    if (status == ONEROW_OK && (*table)->pages && (*table)->pages->advice) {
+        tell(run, (*table)->pages->advice);
     }
     return status;
 }
@@ -436,13 +443,26 @@ static bool take_batch(struct run *run, struct or_batch *batch)
     return batch->end == OR_BATCH_MORE && batch->status == ONEROW_OK && !failed(run);
 }
 
+/* Where a request takes a page, a batch of the usual size would take hours, and nothing would be
+ * said of it meanwhile. */
+static size_t batch_records(const struct run *run)
+{
+    const struct or_config *config = run->options->config;
+    bool paged = run->main_table && run->main_table->pages;
+    for (size_t i = 0; i < config->n_tables && !run->main_table; i++) {
+        const struct onerow_store_type *type = or_store_type_of(config->tables[i].store->url);
+        paged |= type && type->pages;
+    }
+    return run->options->batch_records ? run->options->batch_records : paged ? PAGED_RECORDS : 0;
+}
+
 static enum onerow_status run_batches(struct run *run, struct onerow_error *error)
 {
     const struct or_run_options *options = run->options;
     struct or_batch_options batching = {.inputs = options->inputs,
                                         .n_inputs = options->n_inputs,
                                         .format = options->format,
-                                        .records = options->batch_records,
+                                        .records = batch_records(run),
                                         .stop = options->stop,
                                         .stop_fd = options->stop_fd,
                                         .table = find_table,
@@ -470,9 +490,11 @@ static void fill_stats(const struct run *run)
     stats->retries = run->drive.retries;
     stats->bisects = run->drive.bisects;
     stats->latency = or_latency_summarise(&run->drive.latency);
+    stats->pages = run->drive.pages;
     for (size_t i = 0; i < run->n_tables; i++) {
         stats->round_trips += or_table_round_trips(run->tables[i]);
         stats->connections += 1 + run->tables[i]->n_others;
+        stats->paged |= run->tables[i]->pages != NULL;
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "engine/config.h"
 #include "engine/latency.h"
+#include "engine/pages_stats.h"
 #include "input/input.h"
 
 struct or_run_stats {
@@ -29,6 +30,8 @@ struct or_run_stats {
     uint64_t round_trips;  /* waits for an answer, as the stores count them; at the end */
     uint64_t connections;  /* to stores, of all tables; at the end */
     struct or_latency_summary latency; /* of transactions; at the end */
+    bool paged;                        /* into a store of pages; at the end … */
+    struct or_pages_stats pages;       /* … and what that cost */
     char letters_path[512];            /* the dead letters' file, when there is one */
 };
 

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "core/key.h"
 #include "core/order.h"
+#include "engine/pages.h"
 #include "store/store.h"
 
 enum onerow_status or_store_open(const char *url, const struct onerow_store_options *options,
@@ -101,9 +102,46 @@ static enum onerow_status open_store(struct or_table *table, const struct or_tab
                                       .read_only = options->read_only,
                                       .may_create = options->may_create,
                                       .leave_as_is = options->leave_as_is,
+                                      .token = store->token,
+                                      .version = store->version,
                                       .stop = options->stop};
     table->connections = store->connections ? store->connections : OR_CONNECTIONS;
     return or_store_open(store->url, &table->opened_with, &table->store, error);
+}
+
+/* What the configuration says of pages is for stores of pages. */
+static enum onerow_status refuse_pages(const struct or_table *table, struct onerow_error *error)
+{
+    const struct or_config_table *config = table->config;
+    const char *store = config->store->for_pages;
+    return !config->for_pages && !store
+               ? ONEROW_OK
+               : or_fail(error, ONEROW_CONFIG,
+                         "table \"%s\": \"%s\" is for stores that cannot enforce a key, and "
+                         "\"%s\" can; take it out",
+                         config->spec.name, config->for_pages ? config->for_pages : store,
+                         config->store->name);
+}
+
+/* What a table of pages is written with. A dry run would make the ledger, or the table's place in
+ * it, and so write after all. */
+static enum onerow_status prepare_pages(struct or_table *table,
+                                        const struct or_table_options *options,
+                                        struct onerow_error *error)
+{
+    if (!(table->table->guarantees & ONEROW_PAGES)) {
+        return refuse_pages(table, error);
+    }
+    if (options->read_only) {
+        return ONEROW_OK;
+    }
+    return options->leave_as_is
+               ? or_fail(error, ONEROW_USAGE,
+                         "table \"%s\": there is no dry run here: whether a page would be made is "
+                         "decided by the ledger, which would have to write\n  onerow check %s says "
+                         "what is promised",
+                         table->spec.name, table->spec.name)
+               : or_pages_open(table, options, error);
 }
 
 enum onerow_status or_table_open(const struct or_config_table *config,
@@ -122,6 +160,9 @@ enum onerow_status or_table_open(const struct or_config_table *config,
     enum onerow_status status = open_store(table, options, error);
     if (status == ONEROW_OK) {
         status = look(table, error);
+    }
+    if (status == ONEROW_OK) {
+        status = prepare_pages(table, options, error);
     }
     if (status == ONEROW_ABSENT) {
         status = options->may_create ? ONEROW_OK : ONEROW_CONFIG;
@@ -149,6 +190,7 @@ void or_table_close(struct or_table *table)
         table->store->type->table_close(table->table);
         table->store->type->close(table->store);
     }
+    or_pages_close(table->pages);
     or_table_unindex(table);
     free(table);
 }

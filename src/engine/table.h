@@ -46,6 +46,7 @@ struct or_table_options {
     bool may_create;  /* the store and the table may be missing: or_table_create makes them */
     bool want_ids;    /* outcomes carry ids */
     bool leave_as_is; /* a dry run */
+    bool bulk;        /* many records are to be written: one goes ahead, each may take its time */
     uint64_t wait_ms; /* 0: OR_WAIT_MS */
     const volatile bool *stop; /* gives up waiting for locks when set; NULL: never */
 };

@@ -39,8 +39,7 @@ static const struct onerow_column columns[COLUMNS] = {
     {.name = "at", .declared = "number", .type = ONEROW_TYPE_DECIMAL},
 };
 
-/* ---- the world
- * ----------------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------ */
 
 /* A process may have been killed while it held the lock; each change is one that may be left so. */
 static void lock(struct fake_world *world)
@@ -160,8 +159,7 @@ static void do_late(struct fake_world *world)
     }
 }
 
-/* ---- what tests see and do
- * ------------------------------------------------------------------------ */
+/* ---- what tests see and do ------------------------------------------------------------------ */
 
 size_t fake_live(struct fake_world *world, const char *key)
 {
@@ -231,8 +229,7 @@ bool fake_exceeds(struct fake_world *world, const struct or_window *window)
     return exceeds;
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 static bool writes(enum onerow_page_do what)
 {
@@ -520,8 +517,7 @@ static struct onerow_page_call *finish(struct onerow_store *base, uint64_t timeo
     return call;
 }
 
-/* ---- the adapter
- * ---------------------------------------------------------------------------------- */
+/* ---- the adapter ---------------------------------------------------------------------------- */
 
 static const char *target(const struct onerow_store_table *table)
 {

@@ -65,9 +65,10 @@ static void assert_says(const char *text, const char *prefix, const char *fragme
 /* ---- mistakes in the file ------------------------------------------------------ */
 
 #define STORES      "stores:\n  app: { url: \"sqlite:app.db\" }\n"
-#define AREAS(more) STORES "tables:\n  areas:\n    store: app\n" more /* more: from line 6 */
-#define KEYED(more) AREAS("    key: [Name]\n" more)                   /* more: from line 7 */
-#define KEY(more)   AREAS("    key: [" more "]\n")                    /* more: 6:11 */
+#define AREAS(more) STORES "tables:\n  areas:\n    store: app\n" more  /* more: from line 6 */
+#define KEYED(more) AREAS("    key: [Name]\n" more)                    /* more: from line 7 */
+#define PAGED(more) "stores:\n  app: { url: \"notion:\", " more " }\n" /* more: 2:26 */
+#define KEY(more)   AREAS("    key: [" more "]\n")                     /* more: 6:11 */
 
 struct mistake {
     const char *text;
@@ -97,12 +98,12 @@ static const struct mistake MISTAKES[] = {
     {"- a\n", "1:1", "the file is a list, not a mapping; write stores: and tables:"},
     {"just text\n", "1:1", "is one value, not a mapping"},
     {"store: {}\n", "1:1",
-     "unknown key \"store\"; did you mean \"stores\"? Known keys: coordinator, stores, tables"},
+     "unknown key \"store\"; did you mean \"stores\"? Known keys: coordinator, ledger, stores"},
     {"tabels: {}\n", "1:1", "did you mean \"tables\"?"},
     {"something: {}\n", "1:1",
-     "unknown key \"something\". Known keys: coordinator, stores, tables"},
-    {"ledger: postgres://localhost/app\n", "1:1",
-     "\"ledger\" is not supported by this version; take it out"},
+     "unknown key \"something\". Known keys: coordinator, ledger, stores"},
+    {"ledger: mysql://localhost/app\n", "1:9",
+     "this is no coordinator of this build; there are sqlite:PATH"},
     {"coordinator: mysql://localhost/app\n", "1:14",
      "this is no coordinator of this build; there are sqlite:PATH"},
     {"stores: {}\nalerts: []\n", "2:1", "\"alerts\" is not supported by this version"},
@@ -118,8 +119,21 @@ static const struct mistake MISTAKES[] = {
     {"stores:\n  app:\n", "2:7", "stores.app: has no value; write { url: "},
     {"stores:\n  app: {}\n", "2:3", "stores.app: \"url\" is missing; write url: \"sqlite:PATH\""},
     {"stores:\n  app: { uri: x }\n", "2:10", "unknown key \"uri\"; did you mean \"url\"?"},
-    {"stores:\n  app: { url: \"notion:\", token: x }\n", "2:26",
-     "stores.app: \"token\" is not supported"},
+    {"stores:\n  app: { url: \"notion:\", coordinator: x }\n", "2:26",
+     "stores.app: \"coordinator\" is not supported"},
+    {PAGED("token: x"), "2:33", "stores.app.token: is written into the file itself"},
+    {PAGED("token: \"${OR_TEST_UNSET}\""), "2:33", "OR_TEST_UNSET is not set; export it"},
+    {PAGED("token: \"file:absent\""), "2:33", "cannot open the secret file absent"},
+    {PAGED("windows: [\"180/60s\", 3]"), "2:47", "\"3\": it must be COUNT/SPAN, as in 180/60s"},
+    {PAGED("windows: [1/1, 1/2, 1/3, 1/4, 1/5]"), "2:56", "\"1/5\": there are more than 4 windows"},
+    {PAGED("windows: [1/1, 1/2, 1/3, 1/4], min_gap: 1s"), "2:66", "more than 4 windows, min_gap"},
+    {PAGED("min_gap: soon"), "2:35", "\"soon\" is no time; write one as 30s, 2m or 500ms"},
+    {PAGED("conflict_wait: 0s"), "2:41", "\"0s\" is no time"},
+    {PAGED("conflict_wait: 2h"), "2:41", "\"2h\" is too long; write at most 3600s"},
+    {PAGED("bounds: { paws: 1s }"), "2:36",
+     "stores.app.bounds: unknown key \"paws\"; did you mean"},
+    {PAGED("bounds: { lease: 60s }"), "2:34",
+     "a request of 60000 ms does not fit into a lease of 60000 ms with a guard of 5000 ms"},
     {"stores:\n  app: { url: \"sqlite:a\", connections: 0 }\n", "2:40",
      "stores.app.connections: \"0\" is not a number from 1 to 16; write one"},
     {"stores:\n  app: { url: \"sqlite:a\", connections: 17 }\n", "2:40", "from 1 to 16"},
@@ -183,8 +197,14 @@ static const struct mistake MISTAKES[] = {
     {KEYED("    kye: [x]\n"), "7:5", "tables.areas: unknown key \"kye\"; did you mean \"key\"?"},
     {KEYED("    scope: x\n"), "7:5", "tables.areas: \"scope\" is not supported by this version"},
     {KEYED("    relations: {}\n"), "7:5", "\"relations\" is not supported by this version"},
-    {KEYED("    defaults: {}\n"), "7:5", "\"defaults\" is not supported by this version"},
-    {KEYED("    protocol: guarded\n"), "7:5", "\"protocol\" is not supported by this version"},
+    {KEYED("    defaults: x\n"), "7:15", "tables.areas.defaults: is one value, not a mapping"},
+    {KEYED("    defaults: { Name: x }\n"), "7:23", "is a column of the key"},
+    {KEYED("    defaults: { a: { b: c } }\n"), "7:20", "tables.areas.defaults.a: is a mapping"},
+    {KEYED("    defaults: { a: ~ }\n"), "7:20", "tables.areas.defaults.a: has no value"},
+    {KEYED("    protocol: gurded\n"), "7:15", "did you mean \"guarded\"? Write guarded or direct"},
+    {KEYED("    when_trashed: ignore\n"), "7:19", "Write tombstone or restore or recreate"},
+    {KEYED("    verify: page\n"), "7:13", "\"page\" is not known. Write ledger or read"},
+    {KEYED("    ledger: \"https://host\"\n"), "7:13", "this is no coordinator of this build"},
     {KEYED("    key: [x]\n"), "7:5", "\"key\" is given twice, first at t.yaml:6:5"},
     {KEYED("    location: ''\n"), "7:15", "tables.areas.location: is empty"},
     {KEYED("    location: ~\n"), "7:15", "tables.areas.location: has no value"},
@@ -468,6 +488,66 @@ static void every_field_is_read(void **state)
     assert_true(or_config_is_secret(table, OR_SPAN("access_token")));
     assert_true(or_config_is_secret(table, OR_SPAN("ACCESS_TOKEN")));
     assert_false(or_config_is_secret(table, OR_SPAN("access_toke")));
+    or_config_finish(&config);
+}
+
+static const char PAGES[] =
+    "coordinator: sqlite:all.db\n"
+    "ledger: sqlite:ledger.db\n"
+    "stores:\n"
+    "  app: { url: \"sqlite:a.db\" }\n"
+    "  pages: { url: \"notion:\", token: \"${OR_TEST_NAME}\", version: 2022-06-28, windows: "
+    "[180/60s, "
+    "2700/15m], min_gap: 350ms, conflict_wait: 10s, bounds: { pause: 1s, request: 2s, life: 3s, "
+    "lag: "
+    "4s, skew: 5s, guard: 6s, lease: 1m, poll: 7s } }\n"
+    "tables:\n"
+    "  plain: { store: app, key: [Name] }\n"
+    "  areas: { store: pages, key: [Name], protocol: direct, when_trashed: recreate, verify: read, "
+    "ledger: \"sqlite:own.db\", defaults: { Kind: Active, Rank: 3, Text: \"3\", Tags: [a, 'b\"'] } "
+    "}\n";
+
+static void what_is_said_of_pages(void **state)
+{
+    (void)state;
+    struct or_config config;
+    const struct or_config_table *table;
+    load_well(&config, PAGES);
+    assert_int_equal(or_config_table(&config, "areas", &table, NULL), ONEROW_OK);
+    const struct or_config_store *store = table->store;
+    assert_true(or_span_is(store->token, getenv("OR_TEST_NAME")));
+    assert_string_equal(store->version, "2022-06-28");
+    assert_int_equal(store->n_windows, 3);
+    assert_int_equal(store->windows[1].count, 2700);
+    assert_int_equal(store->windows[2].count, 1);
+    assert_int_equal(store->windows[2].span_ms, 350);
+    assert_int_equal(store->conflict_wait, 10000);
+    const struct or_bounds bounds = {1000, 2000, 3000, 4000, 5000, 6000, 60000, 7000};
+    assert_memory_equal(&store->bounds, &bounds, sizeof bounds);
+    assert_int_equal(table->protocol, OR_PROTOCOL_DIRECT);
+    assert_int_equal(table->when_trashed, OR_DELETION_RECREATE);
+    assert_true(table->verify_read);
+    assert_string_equal(table->ledger, "sqlite:own.db");
+    assert_string_equal(table->coordinator, "sqlite:all.db");
+    assert_int_equal(table->n_defaults, 4);
+    static const struct {
+        const char *column, *text;
+        enum onerow_kind kind;
+    } DEFAULTS[] = {{"Kind", "Active", ONEROW_UNTYPED},
+                    {"Rank", "3", ONEROW_UNTYPED},
+                    {"Text", "3", ONEROW_TEXT},
+                    {"Tags", "[\"a\",\"b\\\"\"]", ONEROW_JSON}};
+    for (size_t i = 0; i < 4; i++) {
+        const struct or_config_default *given = &table->defaults[i];
+        assert_string_equal(given->column, DEFAULTS[i].column);
+        assert_int_equal(given->value.kind, DEFAULTS[i].kind);
+        assert_true(or_span_is((struct onerow_span){given->value.data, given->value.len},
+                               DEFAULTS[i].text));
+    }
+    assert_int_equal(or_config_table(&config, "plain", &table, NULL), ONEROW_OK);
+    assert_string_equal(table->ledger, "sqlite:ledger.db");
+    const struct or_bounds usual = OR_BOUNDS_DEFAULT;
+    assert_memory_equal(&table->store->bounds, &usual, sizeof usual);
     or_config_finish(&config);
 }
 
@@ -946,6 +1026,7 @@ int main(void)
         cmocka_unit_test(an_empty_file_is_an_empty_configuration),
         cmocka_unit_test(a_table_takes_its_defaults),
         cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(what_is_said_of_pages),
         cmocka_unit_test(variables_and_secret_files_are_replaced),
         cmocka_unit_test(sqlite_urls_have_one_spelling),
         cmocka_unit_test(passwords_in_urls_are_masked),

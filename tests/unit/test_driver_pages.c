@@ -21,6 +21,8 @@
 #include "base/wake.h"
 #include "core/order.h"
 #include "engine/driver_pages.h"
+#include "engine/letters.h"
+#include "engine/single.h"
 #include "tests/support/bench.h"
 #include "tests/support/fake_pages.h"
 
@@ -49,8 +51,7 @@ static const struct or_breaker_limits BREAKER = {
 static const struct or_breaker_limits NEVER = {
     .percent = 100, .least = 100, .cool_ms = 50, .cool_max_ms = 100, .probe_ms = 1000};
 
-/* ---- a seat: one driver with all that it needs
- * --------------------------------------------------- */
+/* ---- a seat: one driver with all that it needs ---------------------------------------------- */
 
 struct seat {
     struct bench b;
@@ -136,8 +137,7 @@ static const char *say(const char *records)
     return put(&seat.b, records);
 }
 
-/* ---- single records
- * ------------------------------------------------------------------------------ */
+/* ---- single records ------------------------------------------------------------------------- */
 
 static void created_unchanged_updated(void **state)
 {
@@ -269,8 +269,78 @@ static void after_a_failed_lookup_nothing_is_made(void **state)
     assert_string_equal(say("{'k':'a','v':'1'}"), "created");
 }
 
-/* ---- a run
- * --------------------------------------------------------------------------------------- */
+static void defaults_are_for_new_pages(void **state)
+{
+    (void)state;
+    static const struct onerow_value defaults[] = {
+        {.data = "new", .len = 3, .column = 1, .kind = ONEROW_UNTYPED},
+        {.data = "7", .len = 1, .column = 2, .kind = ONEROW_UNTYPED}};
+    seat.pages.defaults = defaults;
+    seat.pages.n_defaults = 2;
+    assert_string_equal(
+        say("{'k':'a'}\n{'k':'b','v':'own'}\n{'k':'c','at':1}\n{'k':'d','v':'x','at':2}"),
+        "created,created,created,created");
+    assert_string_equal(fake_find(world, "a")->text, "v=new;at=7;");
+    assert_string_equal(fake_find(world, "b")->text, "v=own;at=7;");
+    assert_string_equal(fake_find(world, "c")->text, "v=new;at=1;");
+    assert_string_equal(fake_find(world, "d")->text, "v=x;at=2;");
+    assert_string_equal(say("{'k':'a'}\n{'k':'b','v':'own'}"), "unchanged,unchanged");
+    assert_string_equal(say("{'k':'b','v':'2'}"), "updated");
+    assert_string_equal(fake_find(world, "b")->text, "v=2;");
+    fake_plant(world, "old", "v=0;");
+    assert_string_equal(say("{'k':'old','at':3}"), "updated");
+    assert_string_equal(fake_find(world, "old")->text, "at=3;");
+}
+
+/* What the replay of a dead letter puts: only over a page that is as it was then. */
+struct witness {
+    char then[OR_ROW_STATE_LEN];
+    char now[OR_ROW_STATE_LEN];
+};
+
+static void look_before(void *context, struct or_table *table, const struct onerow_record *record)
+{
+    struct witness *witness = context;
+    or_row_state(table, record, witness->now);
+}
+
+static enum onerow_status compare_after(void *context, const struct onerow_verdict *verdict,
+                                        struct onerow_error *error)
+{
+    const struct witness *witness = context;
+    return verdict->outcome == ONEROW_UNCHANGED || strcmp(witness->then, witness->now) == 0
+               ? ONEROW_OK
+               : or_fail(error, ONEROW_REJECTED, "it changed since");
+}
+
+static const char *say_as_then(struct witness *witness, const char *json)
+{
+    struct or_item item = {0};
+    struct or_entry entry = {0};
+    const struct or_drive_guard guard = {look_before, compare_after, witness};
+    assert_int_equal(or_input_parse_json(or_span(json), &seat.b.arena, &item), ONEROW_OK);
+    seat.b.status =
+        or_single_put(&seat.b.table, &item, &guard, &entry, &seat.b.arena, &seat.b.error);
+    return text(&seat.b, "%s%s%s", onerow_outcome_name((enum onerow_outcome)entry.outcome),
+                entry.reason ? ":" : "", entry.reason ? entry.reason : "");
+}
+
+static void a_replay_writes_over_nothing_that_changed(void **state)
+{
+    (void)state;
+    struct witness witness = {.then = "absent"};
+    assert_string_equal(say_as_then(&witness, "{\"k\":\"a\",\"v\":\"1\"}"), "created");
+    assert_string_equal(say_as_then(&witness, "{\"k\":\"a\",\"v\":\"1\"}"), "unchanged");
+    assert_string_equal(say_as_then(&witness, "{\"k\":\"a\",\"v\":\"2\"}"),
+                        "rejected:it changed since");
+    assert_string_equal(fake_find(world, "a")->text, "v=1;");
+    strcpy(witness.then, witness.now);
+    assert_string_equal(say_as_then(&witness, "{\"k\":\"a\",\"v\":\"2\"}"), "updated");
+    assert_string_equal(say_as_then(&witness, "{\"k\":\"a\",\"v\":\"3\"}"),
+                        "rejected:it changed since");
+}
+
+/* ---- a run ---------------------------------------------------------------------------------- */
 
 struct feed {
     struct or_entry *entries;
@@ -364,8 +434,7 @@ static void a_blank_that_was_not_used_is_used_next(void **state)
     rise(&other);
 }
 
-/* ---- stopping
- * ------------------------------------------------------------------------------------ */
+/* ---- stopping ------------------------------------------------------------------------------- */
 
 struct stopper {
     pthread_t thread;
@@ -444,8 +513,7 @@ static void a_stop_ends_the_run(void **state)
     assert_int_equal(world->calls[ONEROW_PAGE_PROBE], 0);
 }
 
-/* ---- a ledger that fails
- * ------------------------------------------------------------------------- */
+/* ---- a ledger that fails -------------------------------------------------------------------- */
 
 /* Wraps a ledger's functions: the call that is `left` away answers with `status`. */
 static struct {
@@ -651,8 +719,7 @@ static void a_suspect_ledger_makes_nothing(void **state)
     rise(&other);
 }
 
-/* ---- windows and breaker
- * -------------------------------------------------------------------------- */
+/* ---- windows and breaker -------------------------------------------------------------------- */
 
 static void windows_are_never_exceeded(void **state)
 {
@@ -718,6 +785,33 @@ static void windows_are_shared(void **state)
     }
     assert_true(world->n_sent >= 82);
     assert_false(fake_exceeds(world, &SHARED[0]));
+}
+
+/* A look-up that took several requests: the ones after it wait for them. */
+static void what_was_sent_without_leave_is_charged(void **state)
+{
+    (void)state;
+    static const struct or_window window = {.count = 5, .span_ms = 10000};
+    for (size_t i = 0; i < 2; i++) {
+        struct seat mine;
+        sit_down(&mine, "memory:driver-charge");
+        govern(&mine,
+               &(struct or_governor_options){.windows = &window,
+                                             .n_windows = 1,
+                                             .coordinator = i ? mine.ledger.coordinator : NULL,
+                                             .budget = OR_SPAN("charged"),
+                                             .breaker = &NEVER});
+        uint64_t now_ms = or_wake_now_ms();
+        struct or_leave leave = or_governor_ask(mine.governor, 1, now_ms);
+        assert_true(leave.given);
+        assert_true(or_governor_use(mine.governor, &leave, now_ms));
+        or_governor_charge(mine.governor, 4, now_ms);
+        leave = or_governor_ask(mine.governor, 1, or_wake_now_ms());
+        assert_false(leave.given);
+        assert_int_equal(leave.hold, OR_HOLD_WINDOW);
+        assert_true(leave.until_ms > now_ms + 5000);
+        rise(&mine);
+    }
 }
 
 static void retry_after_is_respected(void **state)
@@ -796,8 +890,7 @@ static void one_request_goes_ahead(void **state)
     assert_int_equal(world->calls[ONEROW_PAGE_PROBE], 3);
 }
 
-/* ---- several drivers
- * ------------------------------------------------------------------------------ */
+/* ---- several drivers ------------------------------------------------------------------------ */
 
 #define RACE_KEYS 6U
 
@@ -1006,8 +1099,7 @@ static void pages_that_are_thrown_away_are_made_again(void **state)
     give_back(claims, sizeof *claims);
 }
 
-/* ---- processes that are killed
- * -------------------------------------------------------------------- */
+/* ---- processes that are killed -------------------------------------------------------------- */
 
 struct runner {
     const char *url;
@@ -1060,8 +1152,7 @@ static void killed_processes_leave_one_page_each(void **state)
     give_back(claims, sizeof *claims);
 }
 
-/* ---- the naive way
- * --------------------------------------------------------------------------------- */
+/* ---- the naive way -------------------------------------------------------------------------- */
 
 static void naive_put(struct seat *at, const struct onerow_record *record)
 {
@@ -1114,8 +1205,7 @@ static void control_check_then_create_makes_twins(void **state)
     assert_true(world->twins > 0);
 }
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 static size_t resident_kib(void)
 {
@@ -1165,6 +1255,8 @@ int main(void)
         TEST(look_at_first),
         TEST(not_found_is_no_proof),
         TEST(after_a_failed_lookup_nothing_is_made),
+        TEST(defaults_are_for_new_pages),
+        TEST(a_replay_writes_over_nothing_that_changed),
         TEST(lookups_go_together),
         TEST(one_of_a_line_at_a_time),
         TEST(a_blank_that_was_not_used_is_used_next),
@@ -1175,6 +1267,7 @@ int main(void)
         TEST(a_suspect_ledger_makes_nothing),
         TEST(windows_are_never_exceeded),
         TEST(windows_are_shared),
+        TEST(what_was_sent_without_leave_is_charged),
         TEST(retry_after_is_respected),
         TEST(the_breaker_opens_and_closes),
         TEST(a_breaker_that_stays_open_ends_the_run),
