@@ -17,6 +17,9 @@
 #include "base/status.h"
 #include "base/text.h"
 
+/* The ledger keeps what is being written, with what it knows of the key. */
+#define PAYLOAD_MAX (ONEROW_LEDGER_BODY_MAX - 8192U)
+
 struct put {
     struct or_pages *pages;
     struct or_table *table;
@@ -111,9 +114,12 @@ static enum onerow_status make_payload(const struct put *put, struct or_entry *e
     if (status != ONEROW_OK) {
         return status;
     }
+    payload->order = value_of(&entry->record, put->order_column);
+    if (plain.len + full.len + 2 * (size_t)payload->order.len > PAYLOAD_MAX) {
+        return refuse(put, entry, "what it writes is too long for the ledger", error);
+    }
     or_sha256(plain, payload->fingerprint);
     payload->text = or_page_payload(plain, full, arena);
-    payload->order = value_of(&entry->record, put->order_column);
     return payload->text.data ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 

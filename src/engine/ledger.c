@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "coordinator/coordinator.h"
@@ -75,6 +76,19 @@ enum onerow_status or_ledger_number(struct or_ledger *ledger, uint64_t *number,
     *number = ledger->next_number++;
     ledger->numbers_left--;
     return ONEROW_OK;
+}
+
+bool or_ledger_name(struct onerow_span key, struct or_arena *arena, struct onerow_span *name)
+{
+    char hex[OR_SHA256_HEX];
+    *name = key;
+    if (key.len <= ONEROW_LEDGER_NAME_MAX) {
+        return true;
+    }
+    or_sha256_hex(key, hex);
+    const char *made = or_arena_printf(arena, "k1#%s", hex); /* canonical forms begin with k1| */
+    *name = or_span(made);
+    return made != NULL;
 }
 
 void or_ledger_definition(const struct onerow_table_spec *spec, const enum onerow_type *key_types,

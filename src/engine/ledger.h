@@ -30,6 +30,11 @@ void or_ledger_close(struct or_ledger *ledger); /* one that is all zeros is acce
 ONEROW_CHECKED enum onerow_status or_ledger_number(struct or_ledger *ledger, uint64_t *number,
                                                    struct onerow_error *error);
 
+/* The key's name in a ledger: its canonical form, or, of one that is too long for a name, its
+ * digest. In the arena, or the key itself. False: out of memory. */
+ONEROW_CHECKED bool or_ledger_name(struct onerow_span key, struct or_arena *arena,
+                                   struct onerow_span *name);
+
 /* What all users of a namespace must agree on. */
 void or_ledger_definition(const struct onerow_table_spec *spec, const enum onerow_type *key_types,
                           enum or_protocol protocol, enum or_deletion deletion,
@@ -44,7 +49,7 @@ struct or_ledger_kept {
 
 /* One READ of an attempt, healer or sweeper, and its answer. */
 struct or_ledger_question {
-    struct onerow_span key;           /* canonical form; no data: no key's record */
+    struct onerow_span key;           /* its name; no data: no key's record */
     const struct or_command *command; /* READ */
     struct or_event *event;           /* filled: key, attempt, records, ledger_ms, answer */
     struct or_page_record *pages;     /* room for the command's n_pages */

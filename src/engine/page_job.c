@@ -20,11 +20,11 @@ void or_page_job_begin(struct or_page_job *job, uint64_t number)
     job->state = OR_PAGE_JOB_STEP;
     switch (job->task) {
     case OR_PAGE_TASK_ATTEMPT:
-        or_attempt_init(&job->as.attempt, options, job->key->key, job->own, number, job->spare);
+        or_attempt_init(&job->as.attempt, options, job->name, job->own, number, job->spare);
         return;
     case OR_PAGE_TASK_SWEEP: or_sweep_init(&job->as.sweep, job->page, options->retry); return;
     case OR_PAGE_TASK_HEAL:
-        or_heal_init(&job->as.heal, job->key->key, &options->bounds, options->retry, number);
+        or_heal_init(&job->as.heal, job->name, &options->bounds, options->retry, number);
         return;
     }
 }

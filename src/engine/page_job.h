@@ -38,6 +38,8 @@ struct or_page_job {
     struct onerow_span page;                  /* SWEEP: borrowed */
     struct onerow_span spare;                 /* ATTEMPT: a blank to be used first, or no data */
     void *owner;                              /* the work's own */
+    struct onerow_span
+        name; /* ATTEMPT, HEAL: the key's in the ledger, as or_ledger_name makes it */
     /* the rest is the driver's */
     enum or_page_job_state state;
     union {

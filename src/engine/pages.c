@@ -268,10 +268,10 @@ void or_pages_row_state(struct or_table *table, const struct onerow_record *key,
     struct or_event event = {0};
     struct or_arena arena;
     or_arena_init(&arena);
-    struct or_ledger_question question = {
-        .key = key->key, .command = &command, .event = &event, .arena = &arena};
+    struct or_ledger_question question = {.command = &command, .event = &event, .arena = &arena};
     state[0] = '\0';
-    if (or_ledger_read(table->pages->ledger, &question, 1, NULL) == ONEROW_OK) {
+    if (or_ledger_name(key->key, &arena, &question.key) &&
+        or_ledger_read(table->pages->ledger, &question, 1, NULL) == ONEROW_OK) {
         describe_key(&event.key, state);
     }
     or_arena_finish(&arena);

@@ -133,14 +133,18 @@ static struct onerow_span take_spare(struct or_spares *spares, struct or_arena *
 
 /* ---- tasks ---------------------------------------------------------------------------------- */
 
-static void take_up(struct loop *loop, struct or_page_job *job)
+static enum onerow_status take_up(struct loop *loop, struct or_page_job *job)
 {
+    if (job->key && !or_ledger_name(job->key->key, &job->arena, &job->name)) {
+        return or_fail(&loop->error, ONEROW_NOMEM, "out of memory");
+    }
     job->ledger_id = loop->pages->ledger->space.ledger_id;
     job->table = loop->table;
     job->due_ms = 0;
     job->reason = NULL;
     job->state = OR_PAGE_JOB_BEGIN;
     or_retry_init(&job->begin, job->options->retry, or_wake_now_ms());
+    return ONEROW_OK;
 }
 
 static bool take_task(struct loop *loop, struct or_page_job *job, bool again)
@@ -154,9 +158,8 @@ static bool take_task(struct loop *loop, struct or_page_job *job, bool again)
                                 .state = OR_PAGE_JOB_OVER};
     enum onerow_status status = again ? work->again(work->context, job, &loop->error)
                                       : work->next(work->context, job, &loop->error);
-    if (status == ONEROW_OK) {
-        take_up(loop, job);
-    } else if (status != ONEROW_ABSENT) {
+    status = status == ONEROW_OK ? take_up(loop, job) : status;
+    if (status != ONEROW_OK && status != ONEROW_ABSENT) {
         fail(loop, status);
     }
     return status == ONEROW_OK;
@@ -237,8 +240,7 @@ static bool ask(struct loop *loop, enum or_page_job_state state, ask_ledger *how
     for (size_t i = 0; i < ACTIVE; i++) {
         struct or_page_job *job = &loop->jobs[i];
         if (job->state == state) {
-            struct onerow_span key = job->key ? job->key->key : (struct onerow_span){0};
-            questions[n++] = (struct or_ledger_question){.key = key,
+            questions[n++] = (struct or_ledger_question){.key = job->name,
                                                          .command = &job->command,
                                                          .event = &job->event,
                                                          .pages = job->records,

@@ -209,6 +209,31 @@ static void reserved_keys_are_refused(void **state)
     assert_string_equal(say("{'k':'onerow','v':'1'}"), "created");
 }
 
+/* Longer than a name in the ledger may be. */
+static void a_very_long_key(void **state)
+{
+    (void)state;
+    static char key[6000];
+    memset(key, 'x', sizeof key - 1);
+    const char *record = text(&seat.b, "{'k':'%s','v':'1'}", key);
+    assert_string_equal(say(record), "created");
+    assert_string_equal(say(record), "unchanged");
+    assert_string_equal(say(text(&seat.b, "{'k':'%sy','v':'1'}", key)), "created");
+    assert_string_equal(say(text(&seat.b, "{'k':'%s','v':'2'}", key)), "updated");
+    assert_int_equal(world->n_pages, 2);
+}
+
+static void too_much_for_the_ledger_is_refused(void **state)
+{
+    (void)state;
+    char *value = calloc(1, ONEROW_LEDGER_BODY_MAX);
+    assert_non_null(value);
+    memset(value, 'x', ONEROW_LEDGER_BODY_MAX - 1);
+    const char *record = text(&seat.b, "{'k':'a','v':'%s'}\n{'k':'b'}", value);
+    free(value);
+    assert_string_equal(say(record), "rejected:what it writes is too long for the ledger,created");
+}
+
 static void a_page_in_the_trash(void **state)
 {
     (void)state;
@@ -1251,6 +1276,8 @@ int main(void)
         TEST(pages_that_were_there_are_adopted),
         TEST(what_the_store_refuses_is_told_in_its_words),
         TEST(reserved_keys_are_refused),
+        TEST(a_very_long_key),
+        TEST(too_much_for_the_ledger_is_refused),
         TEST(a_page_in_the_trash),
         TEST(look_at_first),
         TEST(not_found_is_no_proof),
