@@ -20,7 +20,7 @@ struct or_command {
 };
 
 extern const struct or_command or_cmd_put, or_cmd_ensure, or_cmd_get, or_cmd_audit, or_cmd_check,
-    or_cmd_sql, or_cmd_init, or_cmd_dlq, or_cmd_lease, or_cmd_bench, or_cmd_simulate,
+    or_cmd_sql, or_cmd_init, or_cmd_dlq, or_cmd_heal, or_cmd_lease, or_cmd_bench, or_cmd_simulate,
     or_cmd_notion_sim;
 
 /* --config, --store, --table, --key, --on-conflict, --wait and --json. Give the address of one as

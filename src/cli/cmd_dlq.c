@@ -27,6 +27,7 @@ struct dlq {
     const char *output;
     const char **ids;
     size_t n_ids;
+    const char *coordinator;
     uint64_t wait_ms;
     bool json;
     bool force;
@@ -45,7 +46,16 @@ struct dlq {
     bool blind; /* a configuration cannot be read */
 };
 
-enum { OPT_TABLE = 0x200, OPT_FORMAT, OPT_FORCE, OPT_REVEAL, OPT_ID, OPT_WAIT, OPT_JSON };
+enum {
+    OPT_TABLE = 0x200,
+    OPT_FORMAT,
+    OPT_FORCE,
+    OPT_REVEAL,
+    OPT_ID,
+    OPT_WAIT,
+    OPT_JSON,
+    OPT_COORDINATOR
+};
 
 static const struct argp_option options[] = {
     {"table", OPT_TABLE, "NAME", 0, "only letters of this table", 1},
@@ -56,6 +66,8 @@ static const struct argp_option options[] = {
     {"reveal", OPT_REVEAL, 0, 0, "list, export: show secret columns", 2},
     {"id", OPT_ID, "ID", 0, "replay: only this letter (may be repeated)", 3},
     {"force", OPT_FORCE, 0, 0, "replay: write over rows that changed since", 3},
+    {"coordinator", OPT_COORDINATOR, "URL", 0,
+     "replay: where ledgers are kept, for letters of a run without a configuration", 3},
     {"wait", OPT_WAIT, "SECONDS", 0, "replay: longest wait for a lock (default 300)", 3},
     {0},
 };
@@ -82,6 +94,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case OPT_FORCE: dlq->force = true; return 0;
     case OPT_REVEAL: dlq->reveal = true; return 0;
     case OPT_ID: dlq->ids[dlq->n_ids++] = value; return 0;
+    case OPT_COORDINATOR: dlq->coordinator = value; return 0;
     case OPT_WAIT:
         if (!or_cli_seconds(value, &dlq->wait_ms)) {
             argp_error(state, "--wait: \"%s\" is no number of seconds", value);
@@ -345,6 +358,7 @@ static enum onerow_status replay(struct dlq *dlq, struct onerow_error *error)
                                     .n_ids = dlq->n_ids,
                                     .force = dlq->force,
                                     .wait_ms = dlq->wait_ms,
+                                    .coordinator = dlq->coordinator,
                                     .stop = &stopping,
                                     .stays = say_stays};
     struct or_replay_stats stats;

@@ -11,9 +11,9 @@
 #include "store/store.h"
 
 static const struct or_command *const commands[] = {
-    &or_cmd_put,   &or_cmd_ensure, &or_cmd_get,      &or_cmd_audit,
-    &or_cmd_check, &or_cmd_sql,    &or_cmd_init,     &or_cmd_dlq,
-    &or_cmd_lease, &or_cmd_bench,  &or_cmd_simulate, &or_cmd_notion_sim,
+    &or_cmd_put,   &or_cmd_ensure,   &or_cmd_get,        &or_cmd_audit, &or_cmd_check,
+    &or_cmd_sql,   &or_cmd_init,     &or_cmd_dlq,        &or_cmd_heal,  &or_cmd_lease,
+    &or_cmd_bench, &or_cmd_simulate, &or_cmd_notion_sim,
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)

@@ -354,3 +354,23 @@ struct or_swap or_heal_forget(const struct or_key_record *key)
         .page_becomes = OR_PAGE_CONDEMNED,
     };
 }
+
+bool or_heal_may_let_go(const struct or_key_record *key, const struct or_bounds *bounds,
+                        uint64_t ledger_ms)
+{
+    return key->state == OR_KEY_DONE &&
+           (!key->doubtful || ledger_ms >= or_u64_add(key->since_ms, or_bounds_arrived(bounds)));
+}
+
+struct or_swap or_heal_let_go(const struct or_key_record *key)
+{
+    assert(key->page.data);
+    return (struct or_swap){
+        .revision = key->revision,
+        .becomes = {.state = OR_KEY_ABSENT, .generation = key->generation + 1},
+        .page = key->page,
+        .page_revision = ONEROW_LEDGER_ANY,
+        .page_states = STATE(OR_PAGE_BOUND),
+        .page_becomes = OR_PAGE_BLANK,
+    };
+}

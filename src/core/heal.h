@@ -64,4 +64,12 @@ void or_heal_step(struct or_heal *heal, const struct or_event *event, struct or_
  * page lives after all. The key's record must have a page. */
 struct or_swap or_heal_forget(const struct or_key_record *key);
 
+/* `heal --rekey`: a person gave this key's page another key, and that is to stand. The swap lets
+ * the page go without giving it up, so that the other key adopts it. The caller has seen that the
+ * page lives and carries the other key. Only while nothing may arrive at it any more (`ledger_ms`:
+ * the ledger's clock when the record was read); until then it would write the old key back. */
+bool or_heal_may_let_go(const struct or_key_record *key, const struct or_bounds *bounds,
+                        uint64_t ledger_ms);
+struct or_swap or_heal_let_go(const struct or_key_record *key);
+
 #endif

@@ -419,6 +419,71 @@ bool or_key_append(struct or_buffer *key, const struct onerow_value *parts,
     return false;
 }
 
+/* ---- parsing ----------------------------------------------------------------------- */
+
+/* Content up to the next bar or the end; *key goes on behind it. */
+static struct onerow_span take_content(struct onerow_span *key)
+{
+    const char *bar = key->len ? memchr(key->data, '|', key->len) : NULL;
+    size_t len = bar ? (size_t)(bar - key->data) : key->len;
+    struct onerow_span content = {key->data, len};
+    key->data += len;
+    key->len -= len;
+    return content;
+}
+
+static bool take_part(struct onerow_span *key, enum onerow_type type, struct or_arena *arena,
+                      struct onerow_value *part)
+{
+    static const enum onerow_kind KINDS[] = {[ONEROW_TYPE_INT] = ONEROW_NUMBER,
+                                             [ONEROW_TYPE_DECIMAL] = ONEROW_NUMBER,
+                                             [ONEROW_TYPE_BOOL] = ONEROW_BOOL,
+                                             [ONEROW_TYPE_UUID] = ONEROW_NULL};
+    const char *tag = (size_t)type < N_TYPES ? TYPES[type].tag : NULL;
+    *part = (struct onerow_value){0};
+    if (key->len >= 2 && memcmp(key->data, "|n", 2) == 0 &&
+        (key->len == 2 || key->data[2] == '|')) {
+        key->data += 2;
+        key->len -= 2;
+        return true;
+    }
+    if (!tag || key->len < 3 || memcmp(key->data, tag, 3) != 0) {
+        return false;
+    }
+    key->data += 3;
+    key->len -= 3;
+    struct onerow_span content = take_content(key);
+    char *plain = or_arena_bytes(arena, content.len + 1);
+    size_t len = 0;
+    for (size_t i = 0; plain && i < content.len; i++) {
+        bool escaped = content.data[i] == '\\';
+        if (escaped && (++i == content.len || !strchr("p\\", content.data[i]))) {
+            return false;
+        }
+        plain[len++] = escaped && content.data[i] == 'p' ? '|' : content.data[i];
+    }
+    enum onerow_kind kind = (size_t)type < sizeof KINDS / sizeof *KINDS ? KINDS[type] : ONEROW_NULL;
+    *part = (struct onerow_value){.data = plain,
+                                  .len = (uint32_t)len,
+                                  .kind = (uint8_t)(kind == ONEROW_NULL ? ONEROW_TEXT : kind)};
+    return plain != NULL;
+}
+
+bool or_key_parse(struct onerow_span key, const enum onerow_type *types, size_t n,
+                  struct or_arena *arena, struct onerow_value *parts)
+{
+    if (key.len < 2 || memcmp(key.data, "k1", 2) != 0) {
+        return false;
+    }
+    key.data += 2;
+    key.len -= 2;
+    bool good = true;
+    for (size_t i = 0; i < n && good; i++) {
+        good = take_part(&key, types[i], arena, &parts[i]);
+    }
+    return good && key.len == 0;
+}
+
 void or_key_digest(struct onerow_span key, unsigned char digest[OR_KEY_DIGEST_LEN])
 {
     or_sha256(key, digest);

@@ -37,6 +37,12 @@ bool or_key_part(const struct onerow_key_column *column, enum onerow_type type,
 bool or_key_append(struct or_buffer *key, const struct onerow_value *parts,
                    const enum onerow_type *types, size_t n);
 
+/* The canonical parts of a canonical form, without their columns; what was escaped lies in the
+ * arena. False: it is no canonical form of n parts of these types, or (key cannot be told from
+ * that) memory ran out. */
+ONEROW_CHECKED bool or_key_parse(struct onerow_span key, const enum onerow_type *types, size_t n,
+                                 struct or_arena *arena, struct onerow_value *parts);
+
 /* SHA-256 of a canonical key. */
 void or_key_digest(struct onerow_span key, unsigned char digest[OR_KEY_DIGEST_LEN]);
 

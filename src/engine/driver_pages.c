@@ -244,7 +244,8 @@ static enum onerow_status put_all(struct or_pages *pages, struct or_table *table
     struct or_pages_stats unwanted = {0};
     struct or_pages_stats *stats = options->stats ? &options->stats->pages : &unwanted;
     struct onerow_error why = {0};
-    enum onerow_status status = or_pages_loop(pages, table, &work, options->stop, stats, &why);
+    const volatile bool *stop = options->stop ? options->stop : table->opened_with.stop;
+    enum onerow_status status = or_pages_loop(pages, table, &work, stop, stats, &why);
     status = sum_up(&put, status, &why);
     if (status != ONEROW_OK && error) {
         *error = why;

@@ -170,25 +170,29 @@ bool or_page_job_announces(struct or_page_job *job)
 
 /* ---- whose page it is ----------------------------------------------------------------------- */
 
-/* Whether the page carries the job's key, by onerow's own rule. *failed: out of memory. */
-static bool owns(struct or_page_job *job, const struct onerow_page *page, bool *failed)
+bool or_page_owns(const struct or_table *table, const struct onerow_page *page,
+                  struct onerow_span wanted, struct or_arena *arena, bool *failed)
 {
-    const struct or_table *table = job->table;
     struct onerow_value parts[ONEROW_KEY_COLUMNS_MAX];
     struct or_buffer key;
     bool valid = page->parts != NULL;
     for (size_t k = 0; valid && k < table->spec.n_key; k++) {
         const char *why = NULL;
-        valid = or_key_part(&table->spec.key[k], table->table->key_types[k], &page->parts[k],
-                            &job->arena, &parts[k], &why);
+        valid = or_key_part(&table->spec.key[k], table->table->key_types[k], &page->parts[k], arena,
+                            &parts[k], &why);
         *failed |= !valid && why == or_key_no_memory;
     }
     or_buffer_init(&key);
     valid = valid && or_key_append(&key, parts, table->table->key_types, table->spec.n_key) &&
-            or_span_equal(or_buffer_view(&key), job->key->key);
+            or_span_equal(or_buffer_view(&key), wanted);
     *failed |= key.failed;
     or_buffer_finish(&key);
     return valid;
+}
+
+static bool owns(struct or_page_job *job, const struct onerow_page *page, bool *failed)
+{
+    return or_page_owns(job->table, page, job->key->key, &job->arena, failed);
 }
 
 static bool begins_with(const struct onerow_value *value, struct onerow_span prefix)

@@ -79,6 +79,10 @@ bool or_page_job_announces(struct or_page_job *job);
 /* What came of it: fills the job's event, but for time and chance; what it holds is copied to the
  * job's arena. False: out of memory. */
 ONEROW_CHECKED bool or_page_job_take(struct or_page_job *job, const struct onerow_page_call *call);
+/* Whether the page carries the key with this canonical form, by onerow's own rule. *failed: out of
+ * memory. */
+ONEROW_CHECKED bool or_page_owns(const struct or_table *table, const struct onerow_page *page,
+                                 struct onerow_span key, struct or_arena *arena, bool *failed);
 /* What the breaker counts. */
 enum or_breaker_result or_page_job_result(const struct onerow_page_call *call);
 

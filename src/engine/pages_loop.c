@@ -473,8 +473,25 @@ static bool expire(struct loop *loop, struct or_page_job *job)
     return true;
 }
 
+static bool may_put_away(struct loop *loop, struct or_page_job *job)
+{
+    bool puts_away = job->call.what == ONEROW_PAGE_TRASH || job->call.what == ONEROW_PAGE_MOVE_KEY;
+    if (!puts_away || !loop->work->before) {
+        return true;
+    }
+    enum onerow_status status = loop->work->before(loop->work->context, job, &loop->error);
+    if (status != ONEROW_OK) {
+        fail(loop, status);
+    }
+    return status == ONEROW_OK;
+}
+
 static void send(struct loop *loop, struct or_page_job *job)
 {
+    if (!may_put_away(loop, job)) {
+        drop_leave(loop, job);
+        return;
+    }
     uint64_t now_ms = or_wake_now_ms();
     if (!or_governor_use(loop->pages->governor, &job->leave, now_ms)) {
         loop->hold_ms = 0;

@@ -43,6 +43,10 @@ struct or_pages_work {
     void (*settled)(void *context, struct or_page_job *job, bool ended);
     /* For a job that has just settled, before it becomes free. */
     enum onerow_status (*again)(void *context, struct or_page_job *job, struct onerow_error *error);
+    /* A page is about to be trashed, or to lose its key (job->call). Not OK: it is not, and the run
+     * ends. NULL: nobody wants to know. */
+    enum onerow_status (*before)(void *context, struct or_page_job *job,
+                                 struct onerow_error *error);
     void *context;
 };
 

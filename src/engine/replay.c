@@ -169,6 +169,7 @@ static enum onerow_status open_target(struct replay *replay, struct target *targ
         .table = configured ? NULL : target->location,
         .key = configured ? NULL : target->key_spec,
         .on_conflict = configured ? NULL : target->policy,
+        .coordinator = replay->options->coordinator,
     };
     const struct or_config_table *table = NULL;
     enum onerow_status status = or_config_load(&target->loaded, &flags, error);
@@ -176,7 +177,8 @@ static enum onerow_status open_target(struct replay *replay, struct target *targ
         status = or_config_table(&target->loaded, configured ? target->table : target->location,
                                  &table, error);
     }
-    struct or_table_options options = {.wait_ms = replay->options->wait_ms};
+    struct or_table_options options = {.wait_ms = replay->options->wait_ms,
+                                       .stop = replay->options->stop};
     if (status != ONEROW_OK) {
         return status;
     }

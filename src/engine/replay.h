@@ -15,6 +15,7 @@ struct or_replay_options {
     size_t n_ids;           /* 0: all */
     bool force;             /* write over rows that changed since */
     uint64_t wait_ms;
+    const char *coordinator; /* in place of the configured one, or of none; NULL: that one */
     const volatile bool *stop;
     /* Called for every letter that stays. May be NULL. */
     void (*stays)(void *context, const struct or_letter *letter, const char *reason);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -101,7 +102,10 @@ static struct fake_page *new_page(struct fake_world *world)
         abort();
     }
     struct fake_page *page = &world->pages[world->n_pages++];
-    *page = (struct fake_page){.made_ms = or_wake_now_ms()};
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *page = (struct fake_page){.made_ms =
+                                   (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000};
     return page;
 }
 
@@ -206,7 +210,6 @@ const char *fake_plant(struct fake_world *world, const char *key, const char *te
     page->keyed = true;
     copy(page->key, sizeof page->key, or_span(key));
     copy(page->text, sizeof page->text, or_span(text));
-    page->keyed_ms = page->made_ms;
     (void)snprintf(id, sizeof id, "p%zu", (size_t)(page - world->pages) + 1);
     unlock(world);
     return id;
@@ -554,6 +557,34 @@ static const struct onerow_page_ops ops = {.probe_keys = 100,
                                            .start = start,
                                            .finish = finish};
 
+/* Pages without a key are no rows. */
+static enum onerow_status audit_pages(struct onerow_store_table *table,
+                                      onerow_canonical_key *canonical, void *canonical_context,
+                                      onerow_visit_twins *visit, void *context,
+                                      struct onerow_error *error)
+{
+    struct fake_world *world = ((struct store *)(void *)table->store)->world;
+    struct or_buffer key;
+    (void)visit;
+    (void)context;
+    (void)error;
+    or_buffer_init(&key);
+    lock(world);
+    for (size_t i = 0; i < world->n_pages; i++) {
+        const struct fake_page *page = &world->pages[i];
+        const char *reason = NULL;
+        if (page->keyed && !page->trashed) {
+            struct onerow_value part = text_value(ONEROW_TEXT, page->key, COLUMN_K);
+            or_buffer_clear(&key);
+            (void)canonical(canonical_context, &part, &key, &reason);
+        }
+    }
+    unlock(world);
+    table->store->round_trips++;
+    or_buffer_finish(&key);
+    return ONEROW_OK;
+}
+
 static void close_store(struct onerow_store *store)
 {
     free(store);
@@ -564,8 +595,11 @@ static void close_table(struct onerow_store_table *table)
     free(table);
 }
 
-const struct onerow_store_type fake_type = {
-    .name = "fake", .close = close_store, .table_close = close_table, .pages = &ops};
+const struct onerow_store_type fake_type = {.name = "fake",
+                                            .close = close_store,
+                                            .table_close = close_table,
+                                            .audit = audit_pages,
+                                            .pages = &ops};
 
 void fake_open(struct fake_world *world, struct or_table *table)
 {

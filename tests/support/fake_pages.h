@@ -28,8 +28,8 @@ struct fake_page {
     char key[FAKE_KEY];
     char title[FAKE_TEXT]; /* of a blank */
     char text[FAKE_TEXT];  /* the payload that it holds */
-    uint64_t made_ms;
-    uint64_t keyed_ms; /* when it came to its key: what an index that lags does not show yet */
+    uint64_t made_ms;      /* since 1970 */
+    uint64_t keyed_ms;     /* when it came to its key: what an index that lags does not show yet */
 };
 
 /* Of a thousand requests each. */

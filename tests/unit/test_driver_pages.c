@@ -24,22 +24,8 @@
 #include "engine/letters.h"
 #include "engine/single.h"
 #include "tests/support/bench.h"
-#include "tests/support/fake_pages.h"
+#include "tests/support/seat.h"
 
-static const struct or_bounds BOUNDS = {.pause = 1000,
-                                        .request = 100,
-                                        .life = 100,
-                                        .lag = 50,
-                                        .skew = 10,
-                                        .guard = 10,
-                                        .lease = 1000,
-                                        .poll = 50};
-static const struct or_retry_limits RETRY = {.classes = {[OR_RETRY_CONFLICT] = {2, 50, 0},
-                                                         [OR_RETRY_RATE] = {2, 50, 0},
-                                                         [OR_RETRY_UNCERTAIN] = {2, 50, 0},
-                                                         [OR_RETRY_LOOKUP] = {2, 50, 0},
-                                                         [OR_RETRY_BUSY] = {2, 50, 0}},
-                                             .total_ms = 60000};
 static const struct or_retry_limits SHORT = {.classes = {[OR_RETRY_CONFLICT] = {2, 20, 0},
                                                          [OR_RETRY_RATE] = {2, 20, 0},
                                                          [OR_RETRY_UNCERTAIN] = {2, 20, 0},
@@ -48,95 +34,6 @@ static const struct or_retry_limits SHORT = {.classes = {[OR_RETRY_CONFLICT] = {
                                              .total_ms = 300};
 static const struct or_breaker_limits BREAKER = {
     .percent = 20, .least = 10, .cool_ms = 50, .cool_max_ms = 100, .probe_ms = 1000};
-static const struct or_breaker_limits NEVER = {
-    .percent = 100, .least = 100, .cool_ms = 50, .cool_max_ms = 100, .probe_ms = 1000};
-
-/* ---- a seat: one driver with all that it needs ---------------------------------------------- */
-
-struct seat {
-    struct bench b;
-    struct or_ledger ledger;
-    struct or_governor *governor;
-    struct or_pages pages;
-};
-
-static struct fake_world *world;
-static struct seat seat;
-
-static void enter(struct seat *at, const char *url)
-{
-    struct onerow_error error = {0};
-    enum onerow_status status = or_ledger_open(&at->ledger, url, OR_SPAN("fake things"),
-                                               OR_SPAN("k1 \"k\":text"), NULL, &error);
-    if (status != ONEROW_OK) {
-        print_error("%s\n", error.text);
-    }
-    assert_int_equal(status, ONEROW_OK);
-}
-
-static void sit_down(struct seat *at, const char *url)
-{
-    struct or_governor_options options = {.breaker = &NEVER};
-    *at = (struct seat){0};
-    bench_start(&at->b);
-    bench_close(&at->b);
-    at->b.table.spec = (struct onerow_table_spec){.compare_order = or_order_compare};
-    fake_open(world, &at->b.table);
-    enter(at, url);
-    at->governor = or_governor_create(&options);
-    assert_non_null(at->governor);
-    at->pages =
-        (struct or_pages){.ledger = &at->ledger,
-                          .governor = at->governor,
-                          .attempt = {.may_create = true, .bounds = BOUNDS, .retry = &RETRY},
-                          .patience_ms = 60000};
-    at->b.table.pages = &at->pages;
-}
-
-static void govern(struct seat *at, const struct or_governor_options *options)
-{
-    or_governor_destroy(at->governor);
-    at->governor = or_governor_create(options);
-    assert_non_null(at->governor);
-    at->pages.governor = at->governor;
-}
-
-static void rise(struct seat *at)
-{
-    or_governor_destroy(at->governor);
-    or_ledger_close(&at->ledger);
-    bench_stop(&at->b);
-}
-
-static const char *memory(void)
-{
-    static unsigned n;
-    static char url[64];
-    (void)snprintf(url, sizeof url, "memory:driver-%u", ++n);
-    return url;
-}
-
-static int start(void **state)
-{
-    (void)state;
-    world = fake_create(dice());
-    sit_down(&seat, memory());
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    rise(&seat);
-    fake_destroy(world);
-    return 0;
-}
-
-static const char *say(const char *records)
-{
-    return put(&seat.b, records);
-}
-
 /* ---- single records ------------------------------------------------------------------------- */
 
 static void created_unchanged_updated(void **state)
@@ -366,49 +263,6 @@ static void a_replay_writes_over_nothing_that_changed(void **state)
 }
 
 /* ---- a run ---------------------------------------------------------------------------------- */
-
-struct feed {
-    struct or_entry *entries;
-    struct or_entry **sorted;
-    size_t n;
-};
-
-/* n records: key number i of `keys`, a value, and an order value that rises. */
-static struct feed make_feed(struct seat *at, size_t n, size_t first, size_t keys, uint64_t order,
-                             const char *value)
-{
-    struct feed feed = {.entries = or_arena_alloc(&at->b.arena, n * sizeof(struct or_entry)),
-                        .sorted = or_arena_alloc(&at->b.arena, n * sizeof(struct or_entry *)),
-                        .n = n};
-    assert_true(feed.entries && feed.sorted);
-    for (size_t i = 0; i < n; i++) {
-        const char *json = text(&at->b, "{\"k\":\"key-%zu\",\"v\":\"%s\",\"at\":%llu}",
-                                (first + i) % keys, value, (unsigned long long)(order + i));
-        struct or_item item = {0};
-        assert_int_equal(or_input_parse_json(or_span(json), &at->b.arena, &item), ONEROW_OK);
-        feed.entries[i] = (struct or_entry){.line = i + 1};
-        feed.sorted[i] = &feed.entries[i];
-        assert_true(or_entry_bind(&feed.entries[i], &at->b.table, &item, &at->b.arena));
-    }
-    or_entries_sort(feed.sorted, n);
-    return feed;
-}
-
-static enum onerow_status put_feed(struct seat *at, struct feed *feed,
-                                   const struct or_drive_options *options)
-{
-    at->b.error = (struct onerow_error){0};
-    return or_drive_put(&at->b.table, feed->sorted, feed->n, options, &at->b.arena, &at->b.error);
-}
-
-static size_t count(const struct feed *feed, enum onerow_outcome outcome)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < feed->n; i++) {
-        n += feed->entries[i].outcome == outcome;
-    }
-    return n;
-}
 
 static void lookups_go_together(void **state)
 {
@@ -755,8 +609,9 @@ static void windows_are_never_exceeded(void **state)
     struct feed feed = make_feed(&seat, 50, 0, 50, 1, "x");
     assert_int_equal(put_feed(&seat, &feed, &options), ONEROW_OK);
     assert_true(fake_exceeds(world, &list[0])); /* the control */
-    govern(&seat, &(struct or_governor_options){
-                      .windows = list, .n_windows = 2, .breaker = &NEVER, .probe_first = true});
+    govern(&seat,
+           &(struct or_governor_options){
+               .windows = list, .n_windows = 2, .breaker = &seat_never, .probe_first = true});
     world->n_sent = 0;
     struct or_drive_stats stats = {0};
     options.stats = &stats;
@@ -799,7 +654,7 @@ static void windows_are_shared(void **state)
                                              .n_windows = 1,
                                              .coordinator = sharers[i].seat.ledger.coordinator,
                                              .budget = OR_SPAN("window"),
-                                             .breaker = &NEVER});
+                                             .breaker = &seat_never});
     }
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&sharers[i].thread, NULL, put_shared, &sharers[i]), 0);
@@ -825,7 +680,7 @@ static void what_was_sent_without_leave_is_charged(void **state)
                                              .n_windows = 1,
                                              .coordinator = i ? mine.ledger.coordinator : NULL,
                                              .budget = OR_SPAN("charged"),
-                                             .breaker = &NEVER});
+                                             .breaker = &seat_never});
         uint64_t now_ms = or_wake_now_ms();
         struct or_leave leave = or_governor_ask(mine.governor, 1, now_ms);
         assert_true(leave.given);
@@ -1265,7 +1120,7 @@ static void memory_does_not_grow(void **state)
     rise(&mine);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, seat_start, seat_stop)
 
 int main(void)
 {

@@ -514,6 +514,31 @@ static void forgotten(void **state)
     assert_int_equal(s.ledger.pages[0].state, OR_PAGE_CONDEMNED);
 }
 
+/* Its page is free for another key, and nobody who read the key before can write to it. */
+static void let_go(void **state)
+{
+    struct story s;
+    (void)state;
+    set_up(&s);
+    is_done(&s);
+    s.ledger.key.doubtful = true;
+    uint64_t arrived = s.ledger.key.since_ms + or_bounds_arrived(&BOUNDS);
+    assert_false(or_heal_may_let_go(&s.ledger.key, &BOUNDS, arrived - 1));
+    assert_true(or_heal_may_let_go(&s.ledger.key, &BOUNDS, arrived));
+    s.ledger.key.doubtful = false;
+    assert_true(or_heal_may_let_go(&s.ledger.key, &BOUNDS, s.ledger.key.since_ms));
+    struct or_key_record before = s.ledger.key;
+    struct or_swap swap = or_heal_let_go(&s.ledger.key);
+    assert_int_equal(story_swap(&s.ledger, &swap), OR_ANSWER_OK);
+    assert_int_equal(s.ledger.key.state, OR_KEY_ABSENT);
+    assert_int_equal(s.ledger.key.generation, before.generation + 1);
+    assert_false(s.ledger.key.doubtful);
+    assert_int_equal(s.ledger.pages[0].state, OR_PAGE_BLANK);
+    assert_int_equal(story_swap(&s.ledger, &swap), OR_ANSWER_REFUSED);
+    before.state = OR_KEY_WRITING;
+    assert_false(or_heal_may_let_go(&before, &BOUNDS, UINT64_MAX));
+}
+
 /* ---- sweeper ------------------------------------------------------------------------------------
  */
 
@@ -608,6 +633,7 @@ int main(void)
         cmocka_unit_test(healing_tries_again_and_gives_up),
         cmocka_unit_test(disposing_is_tried_again),
         cmocka_unit_test(forgotten),
+        cmocka_unit_test(let_go),
         cmocka_unit_test(a_blank_is_condemned_then_trashed),
         cmocka_unit_test(what_was_bound_is_left_alone),
         cmocka_unit_test(sweeping_tries_again),

@@ -453,6 +453,59 @@ static void keys_can_be_taken_apart(void **state)
     or_buffer_finish(&key);
 }
 
+/* And put together again from what they were parsed into. */
+static void keys_can_be_parsed(void **state)
+{
+    (void)state;
+    struct or_buffer key;
+    struct or_buffer again;
+    or_buffer_init(&key);
+    or_buffer_init(&again);
+    for (int round = 0; round < ROUNDS / 4; round++) {
+        struct model models[PARTS_MAX];
+        enum onerow_type types[PARTS_MAX];
+        struct onerow_value parts[PARTS_MAX];
+        struct onerow_value canonical;
+        size_t n = 1 + below(PARTS_MAX);
+        for (size_t i = 0; i < n; i++) {
+            types[i] = (enum onerow_type)(ONEROW_TYPE_TEXT + below(7));
+            models[i] = draw_model(types[i]);
+        }
+        or_arena_reset(&arena);
+        key_of_models(models, n, &key);
+        assert_true(or_key_parse(or_buffer_view(&key), types, n, &arena, parts));
+        for (size_t i = 0; i < n; i++) {
+            canonical_part(&models[i], &canonical);
+            assert_int_equal(parts[i].kind, canonical.kind);
+        }
+        or_buffer_clear(&again);
+        assert_true(or_key_append(&again, parts, types, n));
+        assert_true(or_span_equal(or_buffer_view(&again), or_buffer_view(&key)));
+        key.data[below(key.len)] =
+            (char)('!' + below(90)); /* whatever that is, it is read or refused */
+        (void)!or_key_parse(or_buffer_view(&key), types, n, &arena, parts);
+    }
+    or_buffer_finish(&key);
+    or_buffer_finish(&again);
+}
+
+static void what_is_no_key_is_not_parsed(void **state)
+{
+    (void)state;
+    static const char *const BAD[] = {"",          "k1",      "k1|",   "k2|t:a",  "k1|t:a|t:b",
+                                      "k1|i:1",    "k1|t:a|", "k1|na", "k1|t:\\", "k1|t:\\x",
+                                      "k1#abcdef", "k1t:a",   "k1|t",  "k1|t:a|n"};
+    static const enum onerow_type TEXT[] = {ONEROW_TYPE_TEXT};
+    struct onerow_value part;
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        assert_false(or_key_parse(or_span(BAD[i]), TEXT, 1, &arena, &part));
+    }
+    assert_true(or_key_parse(or_span("k1|t:n\\pa\\\\"), TEXT, 1, &arena, &part));
+    assert_true(or_span_is((struct onerow_span){part.data, part.len}, "n|a\\"));
+    assert_true(or_key_parse(or_span("k1|n"), TEXT, 1, &arena, &part));
+    assert_int_equal(part.kind, ONEROW_NULL);
+}
+
 /* A random text of code points that normalisation is known to trip over. */
 static struct onerow_value draw_unicode(char *out)
 {
@@ -906,6 +959,8 @@ int main(void)
         cmocka_unit_test(same_key_iff_same_values),
         cmocka_unit_test(canonical_values_are_canonical),
         cmocka_unit_test(keys_can_be_taken_apart),
+        cmocka_unit_test(keys_can_be_parsed),
+        cmocka_unit_test(what_is_no_key_is_not_parsed),
         cmocka_unit_test(normalisation_is_idempotent),
         cmocka_unit_test(sort_prefix_keeps_the_order),
     };
