@@ -3,7 +3,7 @@
  * Being told by PostgreSQL: a connection that leads straight to the server listens to the channel
  * of the session whose claims wait through it.
  */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -66,9 +66,8 @@ static bool read_nonce(const char *hex, unsigned char nonce[ONEROW_NONCE])
         return false;
     }
     for (size_t i = 0; i < ONEROW_NONCE; i++) {
-        unsigned byte = 0;
-        (void)sscanf(hex + 2 * i, "%2x", &byte);
-        nonce[i] = (unsigned char)byte;
+        const char byte[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        nonce[i] = (unsigned char)strtoul(byte, NULL, 16);
     }
     return true;
 }

@@ -352,6 +352,9 @@ def held_before_commit(one, *words):
     cut = proxy().cut("before")
     one.send(*words)
     cut.wait()
+    server().wait(lambda: server().count(  # the server has come to the end of what it was sent
+        "postgres", "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = "
+                    "'ClientRead' AND backend_xid IS NOT NULL"))
     try:
         yield
     finally:
