@@ -34,6 +34,7 @@ soak: setup all
 	@docs/model/run --all
 	@build/onerow simulate --protocol guarded --schedules 10000000
 	@build/onerow simulate --protocol direct --schedules 10000000
+	@ONEROW_LEASE_TURNS=1000 meson test -C build lease_race --timeout-multiplier 20
 
 bench: setup all
 	@bench/run

@@ -224,7 +224,7 @@ static void print_check(const struct look *look, const struct or_config_table *c
     }
     bool good = status == ONEROW_OK;
     if (good && (table->table->guarantees & ONEROW_PAGES)) {
-        or_config_ledger_text(config, &ledger);
+        or_config_coordinator_text(config->ledger, &ledger);
     }
     const char *promise = good ? table->table->promise : error->text;
     const char *advice = good ? table->table->advice : NULL;
@@ -284,16 +284,13 @@ static bool no_more(void *context, const struct onerow_lease_view *view)
 static void print_coordinator(const struct look *look, enum onerow_status status,
                               const struct onerow_error *error)
 {
-    static const char *const HOST = "leases and shared rate windows for the processes of this host";
-    static const char *const HOSTS = "leases and shared rate windows for all who reach it";
-    const char *url = look->cli.config.coordinator;
     bool good = status == ONEROW_OK;
-    const char *text = !good ? error->text : strncmp(url, "sqlite:", 7) == 0 ? HOST : HOSTS;
+    const char *text = good ? "leases and shared rate windows" : error->text;
     struct or_buffer shown;
     struct or_buffer line;
     or_buffer_init(&shown);
     or_buffer_init(&line);
-    or_url_mask(url, &shown);
+    or_config_coordinator_text(look->cli.config.coordinator, &shown);
     if (look->cli.json) {
         or_buffer_text(&line, "{\"coordinator\":");
         or_buffer_json(&line, or_buffer_view(&shown));

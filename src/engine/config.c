@@ -445,10 +445,10 @@ enum onerow_status or_config_check_ledger(const struct or_config_table *config,
                : ONEROW_OK;
 }
 
-void or_config_ledger_text(const struct or_config_table *config, struct or_buffer *out)
+void or_config_coordinator_text(const char *url, struct or_buffer *out)
 {
-    const struct onerow_coordinator_type *type = or_coordinator_type_of(config->ledger);
-    or_url_mask(config->ledger, out);
+    const struct onerow_coordinator_type *type = or_coordinator_type_of(url);
+    or_url_mask(url, out);
     or_buffer_printf(out, " (%s)", type ? type->summary : "");
 }
 

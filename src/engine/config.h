@@ -123,9 +123,9 @@ ONEROW_CHECKED enum onerow_status or_config_table(const struct or_config *config
 ONEROW_CHECKED enum onerow_status or_config_check_ledger(const struct or_config_table *config,
                                                          struct onerow_error *error);
 
-/* Appends its ledger for people: "sqlite:l.db (an SQLite file, for the processes of this machine)".
- */
-void or_config_ledger_text(const struct or_config_table *config, struct or_buffer *out);
+/* Appends a coordinator or ledger for people: "sqlite:l.db (an SQLite file, for the processes of
+ * this machine)". */
+void or_config_coordinator_text(const char *url, struct or_buffer *out);
 
 /* Whether the values of this column must not be shown. Case is ignored: masking too much does no
  * harm, and SQL's unquoted names have no case. */

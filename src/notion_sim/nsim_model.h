@@ -163,7 +163,7 @@ struct or_nsim_page {
     struct or_nsim_version *now;
     uint64_t number;         /* its unique id */
     bool is_locked;          /* against people, not against the API */
-    struct or_nsim_key *key; /* that it counts for now */
+    struct or_nsim_key *key; /* the one among whose pages it counts */
 };
 
 struct or_nsim_database {

@@ -47,7 +47,7 @@ def test_what_is_held(t):
 def test_check_asks_the_coordinator(t):
     t.write("onerow.yaml", "coordinator: \"sqlite:locks.db\"\n")
     result = t.onerow("check")
-    assert result.code == 0 and "sqlite:locks.db" in result.out and "this host" in result.out, result
+    assert result.code == 0 and "sqlite:locks.db" in result.out and "the processes of this machine" in result.out, result
     t.write("onerow.yaml", "coordinator: \"postgres://127.0.0.1:1/none\"\n")
     result = t.onerow("check", "--json")
     assert result.code == 69 and json.loads(result.out)["status"] == "UNAVAILABLE", result
