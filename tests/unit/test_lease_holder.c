@@ -422,6 +422,47 @@ static unsigned run_world(bool from_answer)
     return world.wrong;
 }
 
+/* Sums of times stop at the end of the clock; one that came round would be early. */
+static void the_end_of_the_clock_is_no_beginning(void **state)
+{
+    (void)state;
+    const uint64_t last = UINT64_MAX - 500;
+    struct or_lease_limits limits = {TTL, 1, PATIENCE, POLL};
+    or_lease_begin(&lease, &limits, last);
+    assert_int_equal(at(last), OR_LEASE_DO_ACQUIRE);
+    assert_int_equal(fail_at(last), OR_LEASE_DO_SLEEP);
+    assert_true(command.until_ms > last);
+    or_lease_begin(&lease, &limits, last);
+    assert_int_equal(at(last), OR_LEASE_DO_ACQUIRE);
+    assert_int_equal(answer(ONEROW_LEASE_HELD, last, last, TTL, 0), OR_LEASE_DO_SLEEP);
+    assert_true(command.until_ms > last);
+    assert_int_equal(right_at(last), OR_LEASE_RIGHT_WORK);
+    assert_int_equal(or_lease_last_ms(&lease), UINT64_MAX);
+    assert_int_equal(wake(last, last, 8, TTL), OR_LEASE_DO_SLEEP); /* of no use to who holds it */
+    assert_int_equal(answer(ONEROW_LEASE_LOST, last, last, 0, 0), OR_LEASE_DO_SLEEP);
+    assert_int_equal(right_at(last), OR_LEASE_RIGHT_STOP);
+    or_lease_leave(&lease);
+    assert_int_not_equal(at(last), OR_LEASE_DO_RENEW);
+}
+
+/* Who leaves the queue goes on saying so, and not for ever. */
+static void at_the_end_of_the_clock_it_leaves(void **state)
+{
+    (void)state;
+    const uint64_t last = UINT64_MAX - 500;
+    struct or_lease_limits limits = {TTL, OR_LEASE_FOREVER, PATIENCE, POLL};
+    or_lease_begin(&lease, &limits, last);
+    assert_int_equal(at(last), OR_LEASE_DO_ACQUIRE);
+    assert_int_equal(answer(ONEROW_LEASE_WAITING, last, last, TTL, 1), OR_LEASE_DO_SLEEP);
+    assert_int_equal(wake(UINT64_MAX - 9, last, 8, 0), OR_LEASE_DO_ACQUIRE);
+    or_lease_leave(&lease);
+    (void)answer(ONEROW_LEASE_WAITING, last, last, 0, 1);
+    for (unsigned i = 0; i < 9 && lease.state != OR_LEASE_OVER; i++) {
+        (void)(at(lease.next_ms) == OR_LEASE_DO_CANCEL && fail_at(lease.next_ms));
+    }
+    assert_int_equal(lease.state, OR_LEASE_OVER);
+}
+
 static void nobody_works_under_another_ones_lease(void **state)
 {
     (void)state;
@@ -450,6 +491,8 @@ int main(void)
         cmocka_unit_test(a_late_or_bare_hand_over_is_asked_for),
         cmocka_unit_test(what_the_coordinator_took_away_stops_at_once),
         cmocka_unit_test(leaving_gives_up_what_there_is),
+        cmocka_unit_test(the_end_of_the_clock_is_no_beginning),
+        cmocka_unit_test(at_the_end_of_the_clock_it_leaves),
         cmocka_unit_test(nobody_works_under_another_ones_lease),
         cmocka_unit_test(counting_from_the_answer_is_seen_to_fail),
     };
