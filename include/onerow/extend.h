@@ -325,6 +325,8 @@ struct onerow_store_type {
     const char *summary;        /* one line for --help */
     const char *url;            /* "sqlite:PATH" for --help */
     const char *const *schemes; /* URL beginnings, "sqlite:", NULL-terminated */
+    bool remote; /* `open` and `table_open` wait for a server; for much work a further store is
+                    opened at the same time, where its tables may turn out to be PARALLEL */
 
     enum onerow_status (*open)(const struct onerow_store_options *options,
                                struct onerow_store **store, struct onerow_error *error);

@@ -267,10 +267,14 @@ bool or_entry_bind(struct or_entry *entry, struct or_table *table, const struct 
 
 /* ---- sorting ------------------------------------------------------------------------------- */
 
-static int compare_entries(const void *left, const void *right)
+/* What a comparison looks at first, next to one another: the entries themselves lie far apart. */
+struct place {
+    uint64_t prefix;
+    struct or_entry *entry;
+};
+
+static int compare_entries(const struct or_entry *a, const struct or_entry *b)
 {
-    const struct or_entry *a = *(struct or_entry *const *)left;
-    const struct or_entry *b = *(struct or_entry *const *)right;
     if (a->table != b->table) {
         return a->table->number < b->table->number ? -1 : 1;
     }
@@ -284,7 +288,93 @@ static int compare_entries(const void *left, const void *right)
     return order ? order : (a > b) - (a < b); /* entries lie in arrival order */
 }
 
+static int by_entry(const void *left, const void *right)
+{
+    return compare_entries(*(struct or_entry *const *)left, *(struct or_entry *const *)right);
+}
+
+/* For entries of one table, whose keys are ours to tell apart. */
+static int by_place(const void *left, const void *right)
+{
+    const struct place *a = left;
+    const struct place *b = right;
+    if (a->prefix != b->prefix) {
+        return a->prefix < b->prefix ? -1 : 1;
+    }
+    return compare_entries(a->entry, b->entry);
+}
+
+static size_t same_bytes(struct onerow_span a, struct onerow_span b, size_t most)
+{
+    size_t n = 0;
+    most = a.len < most ? a.len : most;
+    most = b.len < most ? b.len : most;
+    while (n < most && a.data[n] == b.data[n]) {
+        n++;
+    }
+    return n;
+}
+
+/* Eight bytes of the key from there on, as a number that sorts as they do. */
+static uint64_t bytes_from(struct onerow_span key, size_t at)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < sizeof number; i++) {
+        number = number << 8 | (at + i < key.len ? (unsigned char)key.data[at + i] : 0);
+    }
+    return number;
+}
+
+/* Keys often begin alike, and then the first bytes tell nothing: those after what they have in
+ * common do. */
+static void tell_apart(struct or_entry **entries, size_t n)
+{
+    struct onerow_span first = entries[0]->record.key;
+    size_t common = first.len;
+    for (size_t i = 1; i < n; i++) {
+        if (entries[i]->prefix != entries[0]->prefix) {
+            return;
+        }
+        common = same_bytes(first, entries[i]->record.key, common);
+    }
+    for (size_t i = 0; i < n; i++) {
+        entries[i]->prefix = bytes_from(entries[i]->record.key, common);
+    }
+}
+
+static bool is_one_table(struct or_entry **entries, size_t n)
+{
+    bool one = n > 0 && !entries[0]->table->spec.store_key_equality;
+    for (size_t i = 1; i < n && one; i++) {
+        one = entries[i]->table == entries[0]->table;
+    }
+    return one;
+}
+
+static bool sort_places(struct or_entry **entries, size_t n)
+{
+    struct place *places = malloc(n * sizeof *places);
+    if (!places) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        places[i] = (struct place){entries[i]->prefix, entries[i]};
+    }
+    qsort(places, n, sizeof *places, by_place);
+    for (size_t i = 0; i < n; i++) {
+        entries[i] = places[i].entry;
+    }
+    free(places);
+    return true;
+}
+
 void or_entries_sort(struct or_entry **entries, size_t n)
 {
-    qsort(entries, n, sizeof *entries, compare_entries);
+    bool one = is_one_table(entries, n);
+    if (one) {
+        tell_apart(entries, n);
+    }
+    if (!one || !sort_places(entries, n)) {
+        qsort(entries, n, sizeof *entries, by_entry);
+    }
 }

@@ -23,11 +23,9 @@
  */
 #include "engine/lanes.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include "base/status.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "core/columns.h"
 
 /* What a group of entries comes to, part by part. */
@@ -179,22 +177,10 @@ static void *run_lane(void *context)
     return NULL;
 }
 
-/* Signals are for the threads that were there before. */
-static bool start_thread(pthread_t *thread, void *(*run)(void *context), void *context)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(thread, NULL, run, context) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
-
 static void run_lanes(struct lane *lanes, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
-        lanes[i].threaded = start_thread(&lanes[i].thread, run_lane, &lanes[i]);
+        lanes[i].threaded = or_thread_start(&lanes[i].thread, run_lane, &lanes[i]);
     }
     run_lane(&lanes[0]);
     for (size_t i = 1; i < n; i++) {
@@ -285,16 +271,23 @@ static enum onerow_status put_lanes(struct or_table *table, struct or_entry **en
     return join_lanes(lanes, n_lanes, options, arena, error);
 }
 
-/* Connections that are missing are opened while this group is written through those that there are;
- * the next one has them. */
+/* A connection that was begun ahead is waited for: it is nearly there. */
+static size_t connections_there(struct or_table *table, size_t n)
+{
+    bool waits = table->ahead && lanes_wanted(table, n) > 1;
+    return waits && !or_table_widen(table) ? 1 : 1 + (size_t)table->n_others;
+}
+
+/* Others that are missing are opened while this group is written through those that there are; the
+ * next one has them. */
 enum onerow_status or_lanes_put(struct or_table *table, struct or_entry **entries, size_t n,
                                 const struct or_drive_options *options, struct or_arena *arena,
                                 struct onerow_error *error)
 {
     pthread_t widener;
+    size_t there = connections_there(table, n);
     size_t wanted = lanes_wanted(table, n);
-    size_t there = 1 + (size_t)table->n_others;
-    bool widening = wanted > there && start_thread(&widener, widen, table);
+    bool widening = wanted > there && or_thread_start(&widener, widen, table);
     enum onerow_status status =
         put_lanes(table, entries, n, wanted < there ? wanted : there, options, arena, error);
     if (widening) {

@@ -7,8 +7,7 @@
  *   keeper    renews; it may wait long for an answer
  *   watcher   tells whoever holds a lease that it is lost, at the moment when it is
  */
-#include <signal.h>
-
+#include "base/thread.h"
 #include "base/u64.h"
 #include "engine/lease_internal.h"
 
@@ -103,19 +102,6 @@ static void *watch(void *context)
 /* ---- both --------------------------------------------------------------------------------------
  */
 
-/* Signals are for the threads that were there before. Without a thread nothing is renewed: the
- * lease runs out, and or_lease_right says so. */
-static bool start(pthread_t *thread, void *(*run)(void *context), struct or_lease_session *session)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(thread, NULL, run, session) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
-
 /* When the watcher has to look at it. */
 static uint64_t watch_ms(const struct or_lease_hold *hold)
 {
@@ -128,7 +114,8 @@ void or_lease_keep(struct or_lease_hold *hold)
 {
     struct or_lease_session *session = hold->session;
     if (!session->keeps) {
-        session->keeps = start(&session->keeper, keep, session);
+        /* Without a thread nothing is renewed: the lease runs out, and or_lease_right says so. */
+        session->keeps = or_thread_start(&session->keeper, keep, session);
     } else if (due_ms(hold) < session->keep_ms) {
         session->keep_ms = due_ms(hold);
         pthread_cond_signal(&session->keep);
@@ -137,7 +124,7 @@ void or_lease_keep(struct or_lease_hold *hold)
         return;
     }
     if (!session->watches) {
-        session->watches = start(&session->watcher, watch, session);
+        session->watches = or_thread_start(&session->watcher, watch, session);
     } else if (watch_ms(hold) < session->watch_ms) {
         session->watch_ms = watch_ms(hold);
         pthread_cond_signal(&session->watch);

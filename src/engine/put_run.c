@@ -31,6 +31,7 @@
 #include "store/store.h"
 
 #define OPEN_TABLES_MAX 256U
+#define LARGE_BYTES     (1024L * 1024L)
 #define PAGED_RECORDS   200U /* in a batch for a store of pages: what its driver does at a time */
 
 struct run {
@@ -67,6 +68,18 @@ static void tell(const struct run *run, const char *text)
 
 /* ---- tables ---------------------------------------------------------------------------- */
 
+/* Whether files say that much is to come; what comes through a pipe does not. */
+static bool is_large(const struct or_run_options *options)
+{
+    off_t bytes = 0;
+    struct stat input;
+    for (size_t i = 0; i < options->n_inputs; i++) {
+        bool is_file = stat(options->inputs[i], &input) == 0 && S_ISREG(input.st_mode);
+        bytes += is_file ? input.st_size : 0;
+    }
+    return bytes >= LARGE_BYTES;
+}
+
 static enum onerow_status open_table(struct run *run, const struct or_config_table *config,
                                      struct or_table **table, struct onerow_error *error)
 {
@@ -84,6 +97,7 @@ static enum onerow_status open_table(struct run *run, const struct or_config_tab
                                                      config == run->options->table,
                                        .leave_as_is = run->options->dry_run,
                                        .bulk = true,
+                                       .large = is_large(run->options),
                                        .stop = run->options->stop,
                                        .want_ids = run->options->results != NULL,
                                        .wait_ms = run->options->wait_ms};

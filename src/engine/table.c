@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "core/key.h"
 #include "core/order.h"
 #include "engine/pages.h"
@@ -144,6 +145,111 @@ static enum onerow_status prepare_pages(struct or_table *table,
                : or_pages_open(table, options, error);
 }
 
+/* ---- further connections --------------------------------------------------------------- */
+
+/* One that is opened while the table itself is being looked at. */
+struct or_table_ahead {
+    struct or_table *other; /* owned */
+    const struct onerow_store_type *type;
+    pthread_t thread;
+    bool ready;
+};
+
+/* Records name columns by number, so the table must still be what it was when it was opened. */
+static bool same_shape(const struct onerow_store_table *a, const struct onerow_store_table *b,
+                       size_t n_key)
+{
+    bool same = a->n_columns == b->n_columns && a->guarantees == b->guarantees;
+    for (size_t i = 0; same && i < a->n_columns; i++) {
+        same = strcmp(a->columns[i].name, b->columns[i].name) == 0;
+    }
+    for (size_t k = 0; same && k < n_key; k++) {
+        same = a->key[k] == b->key[k] && a->key_types[k] == b->key_types[k];
+    }
+    return same;
+}
+
+static struct or_table *make_other(const struct or_table *table)
+{
+    struct or_table *other = calloc(1, sizeof *other);
+    if (other) {
+        other->config = table->config;
+        other->spec = table->spec;
+        other->opened_with = table->opened_with;
+        other->opened_with.may_create = false;
+    }
+    return other;
+}
+
+static bool open_other(const struct onerow_store_type *type, struct or_table *other)
+{
+    struct onerow_error error = {0};
+    return type->open(&other->opened_with, &other->store, &error) == ONEROW_OK &&
+           type->table_open(other->store, &other->spec, &other->table, &error) == ONEROW_OK;
+}
+
+static void *open_ahead(void *context)
+{
+    struct or_table_ahead *ahead = context;
+    ahead->ready = open_other(ahead->type, ahead->other);
+    return NULL;
+}
+
+/* Without memory or a thread it is opened later. */
+static void begin_ahead(struct or_table *table)
+{
+    if (table->connections < 2) {
+        return;
+    }
+    struct or_table_ahead *ahead = calloc(1, sizeof *ahead);
+    struct or_table *other = ahead ? make_other(table) : NULL;
+    if (other) {
+        *ahead = (struct or_table_ahead){.other = other, .type = table->store->type};
+        table->ahead = or_thread_start(&ahead->thread, open_ahead, ahead) ? ahead : NULL;
+    }
+    if (!table->ahead) {
+        free(other);
+        free(ahead);
+    }
+}
+
+/* What was begun, once it is over; the caller's. NULL: nothing was. */
+static struct or_table *end_ahead(struct or_table *table, bool *ready)
+{
+    struct or_table_ahead *ahead = table->ahead;
+    if (!ahead) {
+        return NULL;
+    }
+    pthread_join(ahead->thread, NULL);
+    struct or_table *other = ahead->other;
+    *ready = ahead->ready;
+    table->ahead = NULL;
+    free(ahead);
+    return other;
+}
+
+bool or_table_widen(struct or_table *table)
+{
+    unsigned n = table->n_others;
+    bool wanted =
+        table->opened_with.url && n + 1 < table->connections && n < OR_CONNECTIONS_MAX - 1;
+    bool ready = false;
+    struct or_table *other = wanted ? end_ahead(table, &ready) : NULL;
+    if (wanted && !other) {
+        other = make_other(table);
+        ready = other && open_other(table->store->type, other);
+    }
+    if (!ready || !same_shape(table->table, other->table, table->spec.n_key)) {
+        or_table_close(other);
+        table->connections = n + 1;
+        return false;
+    }
+    table->others[table->n_others++] = other;
+    return true;
+}
+
+/* ---- opening ---------------------------------------------------------------------------- */
+
 enum onerow_status or_table_open(const struct or_config_table *config,
                                  const struct or_table_options *options, struct or_table **out,
                                  struct onerow_error *error)
@@ -158,6 +264,10 @@ enum onerow_status or_table_open(const struct or_config_table *config,
     table->spec.compare_order = or_order_compare;
     table->spec.want_ids = options->want_ids;
     enum onerow_status status = open_store(table, options, error);
+    if (status == ONEROW_OK && options->large && !options->may_create &&
+        table->store->type->remote) {
+        begin_ahead(table);
+    }
     if (status == ONEROW_OK) {
         status = look(table, error);
     }
@@ -183,6 +293,8 @@ void or_table_close(struct or_table *table)
     if (!table) {
         return;
     }
+    bool ready = false;
+    or_table_close(end_ahead(table, &ready));
     while (table->n_others) {
         or_table_close(table->others[--table->n_others]);
     }
@@ -193,50 +305,6 @@ void or_table_close(struct or_table *table)
     or_pages_close(table->pages);
     or_table_unindex(table);
     free(table);
-}
-
-/* ---- further connections --------------------------------------------------------------- */
-
-/* Records name columns by number, so the table must still be what it was when it was opened. */
-static bool same_shape(const struct onerow_store_table *a, const struct onerow_store_table *b,
-                       size_t n_key)
-{
-    bool same = a->n_columns == b->n_columns && a->guarantees == b->guarantees;
-    for (size_t i = 0; same && i < a->n_columns; i++) {
-        same = strcmp(a->columns[i].name, b->columns[i].name) == 0;
-    }
-    for (size_t k = 0; same && k < n_key; k++) {
-        same = a->key[k] == b->key[k] && a->key_types[k] == b->key_types[k];
-    }
-    return same;
-}
-
-static bool open_other(const struct or_table *table, struct or_table *other)
-{
-    const struct onerow_store_type *type = table->store->type;
-    struct onerow_store_options options = table->opened_with;
-    struct onerow_error error = {0};
-    options.may_create = false;
-    other->config = table->config;
-    other->spec = table->spec;
-    return type->open(&options, &other->store, &error) == ONEROW_OK &&
-           type->table_open(other->store, &other->spec, &other->table, &error) == ONEROW_OK &&
-           same_shape(table->table, other->table, table->spec.n_key);
-}
-
-bool or_table_widen(struct or_table *table)
-{
-    unsigned n = table->n_others;
-    bool wanted =
-        table->opened_with.url && n + 1 < table->connections && n < OR_CONNECTIONS_MAX - 1;
-    struct or_table *other = wanted ? calloc(1, sizeof *other) : NULL;
-    if (!other || !open_other(table, other)) {
-        or_table_close(other);
-        table->connections = n + 1;
-        return false;
-    }
-    table->others[table->n_others++] = other;
-    return true;
 }
 
 uint64_t or_table_round_trips(const struct or_table *table)

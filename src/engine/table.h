@@ -22,6 +22,7 @@ struct or_layout {
 };
 
 struct or_pages;
+struct or_table_ahead;
 
 struct or_table {
     const struct or_config_table *config;
@@ -38,7 +39,8 @@ struct or_table {
     unsigned connections; /* at most, this one included; 0 as 1 */
     struct or_table *others[OR_CONNECTIONS_MAX - 1]; /* further connections; owned */
     unsigned n_others;
-    struct or_pages *pages; /* of a table with ONEROW_PAGES: what it is written with */
+    struct or_table_ahead *ahead; /* a further connection that is being opened, or NULL; owned */
+    struct or_pages *pages;       /* of a table with ONEROW_PAGES: what it is written with */
 };
 
 struct or_table_options {
@@ -47,6 +49,7 @@ struct or_table_options {
     bool want_ids;    /* outcomes carry ids */
     bool leave_as_is; /* a dry run */
     bool bulk;        /* many records are to be written: one goes ahead, each may take its time */
+    bool large;       /* so many that a further connection pays: it is begun at once */
     uint64_t wait_ms; /* 0: OR_WAIT_MS */
     const volatile bool *stop; /* gives up waiting for locks when set; NULL: never */
 };
@@ -59,9 +62,9 @@ ONEROW_CHECKED enum onerow_status or_table_open(const struct or_config_table *co
                                                 struct onerow_error *error);
 void or_table_close(struct or_table *table); /* NULL is accepted */
 
-/* Opens one connection more: the same table on a store of its own, in others[n_others++]. It is for
- * writing alone; records are bound to the table itself. False: there is none more to be had, and
- * table->connections says so from now on. */
+/* Opens one connection more, or takes the one that was begun ahead: the same table on a store of
+ * its own, in others[n_others++]. It is for writing alone; records are bound to the table itself.
+ * False: there is none more to be had, and table->connections says so from now on. */
 ONEROW_CHECKED bool or_table_widen(struct or_table *table);
 
 /* How often all its connections have waited for an answer. */

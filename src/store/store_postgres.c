@@ -62,6 +62,7 @@ const struct onerow_store_type or_store_postgres = {
     .summary = "a PostgreSQL database; its unique index keeps one row per key",
     .url = "postgres://HOST/DATABASE",
     .schemes = (const char *const[]){"postgres:", "postgresql:", "postgresql+", NULL},
+    .remote = true,
     .open = postgres_open,
     .close = postgres_close,
     .table_open = or_postgres_table_open,

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "store/store_postgres_write.h"
 
+#define AHEAD      8U             /* records */
 #define CALL_ROWS  1000U          /* in a statement */
 #define CALL_BYTES (256U * 1024U) /* of values in a statement, as a rule */
 #define TRIP_BYTES (768U * 1024U) /* of values in a round trip, as a rule */
@@ -200,6 +201,16 @@ static bool convert(struct or_postgres_work *work, size_t at)
     return true;
 }
 
+/* Sorted records lie scattered in memory: those that come next are fetched meanwhile. */
+static void fetch_ahead(const struct or_postgres_work *work, size_t at)
+{
+    if (at + 2 * AHEAD < work->n) {
+        __builtin_prefetch(work->records[at + 2 * AHEAD]);
+        __builtin_prefetch(work->records[at + AHEAD]->values);
+        __builtin_prefetch(work->records[at + AHEAD]->key.data);
+    }
+}
+
 /* Prepares records from `first` on: texts, shapes and turns, until there are more column sets than
  * can be kept. */
 static enum onerow_status prepare(struct or_postgres_work *work, size_t first, size_t *end)
@@ -210,6 +221,7 @@ static enum onerow_status prepare(struct or_postgres_work *work, size_t first, s
     struct or_postgres_shape *shape = NULL;
     for (size_t i = first; i < work->n; i++) {
         const struct onerow_record *record = work->records[i];
+        fetch_ahead(work, i);
         if (!shape || !or_postgres_fits(shape, record)) {
             shape = or_postgres_find_shape(writer, record);
             bool is_new = !shape || shape->last_used != batch;

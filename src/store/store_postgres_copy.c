@@ -11,6 +11,37 @@
 #include "store/store_postgres_write.h"
 
 #define COPY_CHUNK (64U * 1024U)
+#define AHEAD      8U /* records */
+
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* How many bytes from there on are surely copied as they are: eight at a time. */
+static size_t plain_bytes(const char *data, size_t len)
+{
+    size_t at = 0;
+    for (; at + sizeof(uint64_t) <= len; at += sizeof(uint64_t)) {
+        uint64_t bytes;
+        memcpy(&bytes, data + at, sizeof bytes);
+        uint64_t backslash = bytes ^ EACH_BYTE('\\');
+        uint64_t low = (bytes - EACH_BYTE(' ')) & ~bytes;
+        uint64_t zero = (backslash - EACH_BYTE(1)) & ~backslash;
+        if ((low | zero) & EACH_BYTE(0x80)) {
+            break;
+        }
+    }
+    return at;
+}
+
+static char escape_of(char byte)
+{
+    switch (byte) {
+    case '\\': return '\\';
+    case '\n': return 'n';
+    case '\r': return 'r';
+    case '\t': return 't';
+    default: return '\0';
+    }
+}
 
 static void add_field(struct or_buffer *out, struct onerow_span text)
 {
@@ -19,20 +50,30 @@ static void add_field(struct or_buffer *out, struct onerow_span text)
         return;
     }
     size_t from = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char escape = text.data[i] == '\\'   ? '\\'
-                      : text.data[i] == '\n' ? 'n'
-                      : text.data[i] == '\r' ? 'r'
-                      : text.data[i] == '\t' ? 't'
-                                             : '\0';
+    for (size_t i = plain_bytes(text.data, text.len); i < text.len; i++) {
+        char escape = escape_of(text.data[i]);
         if (escape) {
             or_buffer_add(out, text.data + from, i - from);
             or_buffer_char(out, '\\');
             or_buffer_char(out, escape);
             from = i + 1;
+            i += plain_bytes(text.data + from, text.len - from);
         }
     }
     or_buffer_add(out, text.data + from, text.len - from);
+}
+
+/* The texts of sorted records lie scattered in memory: those that come next are fetched meanwhile.
+ */
+static void fetch_ahead(const struct or_postgres_work *work, const struct or_postgres_group *run,
+                        size_t at)
+{
+    if (at + AHEAD < run->n) {
+        uint32_t record = run->rows[at + AHEAD];
+        for (unsigned i = 0; i < work->records[record]->n_values; i++) {
+            __builtin_prefetch(work->texts[record][i].data);
+        }
+    }
 }
 
 /* `number`: from 1, as the last field; 0: none. */
@@ -71,6 +112,7 @@ static enum onerow_status send_rows(struct or_postgres_work *work,
     enum onerow_status status = ONEROW_OK;
     or_buffer_init(&out);
     for (size_t i = 0; i < run->n && status == ONEROW_OK; i++) {
+        fetch_ahead(work, run, i);
         add_line(work, run->rows[i], numbered ? i + 1 : 0, &out);
         if (out.len >= COPY_CHUNK || out.failed) {
             status = push(work, &out);

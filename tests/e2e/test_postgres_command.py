@@ -333,6 +333,24 @@ def test_letters_hold_no_password(t):
     assert replayed.code == 0 and json.loads(replayed.out)["created"] == 1, replayed
 
 
+def test_a_connection_begun_ahead(t):
+    """A large file has a second connection from its first batch on; where there is none to be had,
+    or no table to be seen, the run is none the worse."""
+    database = grant(server().database(TABLE))
+    t.ndjson("in.ndjson", [{"name": f"n{i:06}", "v": i, "w": "x" * 60} for i in range(20000)])
+    assert os.path.getsize(t.path("in.ndjson")) > 1 << 20
+    told = json.loads(t.onerow("put", *where(database), "--json", "in.ndjson").out)
+    assert told["created"] == 20000 and told["connections"] == 2, told
+    server().sql(database, "ALTER ROLE locked CONNECTION LIMIT 1; DELETE FROM t")
+    t.env["PGPASSWORD"] = PASSWORD
+    alone = t.onerow("put", *where(database, locked(database)), "--json", "in.ndjson")
+    told = json.loads(alone.out)
+    assert alone.code == 0 and told["created"] == 20000 and told["connections"] == 1, alone
+    server().sql(database, "ALTER ROLE locked CONNECTION LIMIT -1; DROP TABLE t")
+    missing = t.onerow("put", *where(database), "in.ndjson")
+    assert missing.code == 78 and '"t"' in missing.err, missing
+
+
 def test_a_server_that_is_not_there_yet(t):
     """A first connection that is refused is told at once; a server that starts is waited for."""
     database = server().database(TABLE)
