@@ -18,7 +18,8 @@
 #include "core/budget.h"
 #include "notion_sim/nsim.h"
 
-#define SETUP_MAX (64U * 1024U * 1024U)
+#define SETUP_MAX     (64U * 1024U * 1024U)
+#define BEHIND_MAX_MS (366ULL * 24 * 60 * 60 * 1000)
 
 struct notion_sim {
     struct or_nsim_options options;
@@ -44,6 +45,7 @@ enum {
     OPT_LATENCY,
     OPT_SETUP,
     OPT_CLOCK,
+    OPT_BEHIND,
     OPT_LOG,
     OPT_GZIP,
 };
@@ -62,6 +64,8 @@ static const struct argp_option options[] = {
     {0, 0, 0, 0, "Time:", 4},
     {"clock", OPT_CLOCK, "MODE", 0,
      "real (default), or virtual: it moves by latencies and by POST /_sim/clock only", 4},
+    {"behind", OPT_BEHIND, "MS", 0, "the real clock is so far behind this machine's (default 0)",
+     4},
     {"latency", OPT_LATENCY, "MS[-MS]", 0, "what a request takes (default 0)", 4},
     {"lag", OPT_LAG, "MS", 0, "queries see the state of so long ago, at most 60000 (default 0)", 4},
     {"search-lag", OPT_SEARCH_LAG, "MS", 0, "so does search (default: like queries)", 4},
@@ -149,6 +153,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
             argp_error(state, "--faults: %s\n  --help lists them", reason);
         }
         o->faults = value;
+        return 0;
+    case OPT_BEHIND:
+        o->behind_ms = or_cli_number(state, "--behind", value, 0, BEHIND_MAX_MS);
         return 0;
     case OPT_LAG: o->lag_ms = or_cli_number(state, "--lag", value, 0, OR_NSIM_LAG_MAX_MS); return 0;
     case OPT_SEARCH_LAG:

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/status.h"
+#include "base/u64.h"
 #include "notion_sim/nsim_call.h"
 
 #define VIRTUAL_START_MS 1767225600000U /* 2026-01-01T00:00:00Z */
@@ -67,6 +68,7 @@ static void begin_clock(struct or_nsim *sim)
     clock_gettime(CLOCK_REALTIME, &wall);
     sim->started_ms = or_nsim_real_ms();
     sim->started_wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
+    sim->started_wall_ms = or_u64_sub(sim->started_wall_ms, sim->options.behind_ms);
     sim->clock_ms = sim->options.virtual_clock ? VIRTUAL_START_MS : 0;
 }
 

@@ -38,6 +38,7 @@ struct or_nsim_options {
     struct or_nsim_window space[OR_NSIM_WINDOWS_MAX]; /* of all tokens together */
     unsigned n_space;
     const char *faults; /* "409=10%,lag=5%:2000", or NULL */
+    uint64_t behind_ms; /* the real clock is so far behind the machine's */
     uint64_t lag_ms;    /* queries see the state of so long ago */
     uint64_t search_lag_ms;
     uint64_t latency_ms[2]; /* each request takes between so long and so long */
