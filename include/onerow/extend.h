@@ -273,6 +273,12 @@ struct onerow_page_ops {
     /* The target's own name for itself, the same whatever it is called by: the ledger's namespace.
      * The table's. */
     const char *(*target)(const struct onerow_store_table *table);
+    /* Leaves the ledger's id at the target, for all who write there to see, and looks whether
+     * another ledger's is there. It keeps nobody out: it tells who comes later. OK: it is there,
+     * and no other one; CONFIG: another one is, and the error says what to do; ABSENT: it cannot be
+     * left there, and the error says why. NULL: there is no place for it. */
+    enum onerow_status (*mark)(struct onerow_store_table *table, const char *ledger_id,
+                               struct onerow_error *error);
     /* What the record writes, as bytes that only this adapter reads: the same for records that
      * write the same. REJECTED: the store would refuse it; *reason says why, in the arena. */
     enum onerow_status (*encode)(struct onerow_store_table *table,

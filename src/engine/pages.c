@@ -62,6 +62,29 @@ static enum onerow_status open_ledger(struct or_table *table, struct opened *ope
     return status;
 }
 
+/* Two ledgers for one target would know nothing of each other. Where this one's id cannot be left,
+ * the user is told. */
+static enum onerow_status mark_target(struct or_table *table, struct opened *opened,
+                                      struct onerow_error *error)
+{
+    const struct onerow_page_ops *ops = table->store->type->pages;
+    struct onerow_error why = {0};
+    enum onerow_status status =
+        ops->mark ? ops->mark(table->table, opened->ledger.space.ledger_id, &why) : ONEROW_OK;
+    if (status == ONEROW_ABSENT) {
+        opened->pages.advice = or_arena_printf(
+            &opened->arena,
+            "table \"%s\": another host with another ledger would not be noticed, because this "
+            "ledger's id cannot be left at the target: %s",
+            table->spec.name, why.text);
+        return ONEROW_OK;
+    }
+    if (status != ONEROW_OK && error) {
+        *error = why;
+    }
+    return status;
+}
+
 /* ---- windows ------------------------------------------------------------------------------------
  */
 
@@ -198,7 +221,7 @@ static void set_advice(struct opened *opened, const struct or_config_table *conf
                             "ledger: onerow heal %s",
                             config->spec.name, space->why ? space->why : "the ledger is in doubt",
                             config->spec.name);
-    } else if (config->store->n_windows && !(type && type->leases)) {
+    } else if (!opened->pages.advice && config->store->n_windows && !(type && type->leases)) {
         opened->pages.advice = "the rate windows are this process's own: the coordinator cannot "
                                "share them; one writer at a time keeps them";
     }
@@ -217,6 +240,7 @@ enum onerow_status or_pages_open(struct or_table *table, const struct or_table_o
     or_arena_init(&opened->arena);
     table->pages = &opened->pages;
     enum onerow_status status = open_ledger(table, opened, options->stop, error);
+    status = status == ONEROW_OK ? mark_target(table, opened, error) : status;
     status = status == ONEROW_OK ? open_governor(table, opened, options, error) : status;
     status = status == ONEROW_OK ? find_defaults(table, opened, error) : status;
     opened->pages.ledger = &opened->ledger;

@@ -240,6 +240,7 @@ static const struct onerow_page_ops PAGES = {
     .probe_keys = OR_NOTION_LIST_MAX,
     .account = notion_account,
     .target = notion_target,
+    .mark = or_notion_mark,
     .encode = or_notion_encode,
     .line = or_notion_call_line,
     .start = or_notion_start,

@@ -16,6 +16,7 @@
  *   store_notion_found.c     pages of a query's results
  *   store_notion_ask.c       requests that are waited for: opening, get, audit
  *   store_notion_look.c      get and audit
+ *   store_notion_mark.c      the ledger's id, where others see it
  *   store_notion_suggest.c   `onerow init`
  */
 #ifndef OR_STORE_NOTION_H
@@ -273,16 +274,23 @@ struct or_notion_ask {
     const char *path;
     struct onerow_span body; /* data NULL: none */
     enum or_notion_version version;
+    bool once; /* it writes: not again after an answer that leaves open whether it was done */
     /* filled */
     struct or_http_request request;
     struct or_notion_answer answer;
 };
 
-/* Asks, and asks again when the store was busy: for what only looks. OK: answered with 200 and an
+/* Asks, and asks again when the store was busy. OK: answered with 200 and an
  * object. ABSENT: 404. Others: *error says all. Whatever it answers, or_notion_ask_finish. */
 ONEROW_CHECKED enum onerow_status
 or_notion_ask(struct or_notion_store *store, struct or_notion_ask *ask, struct onerow_error *error);
 void or_notion_ask_finish(struct or_notion_ask *ask);
+/* GET of a data source or database, under a version that knows both. */
+ONEROW_CHECKED enum onerow_status or_notion_ask_for(struct or_notion_store *store,
+                                                    struct or_notion_ask *ask, const char *kind,
+                                                    const char *id, struct onerow_error *error);
+enum onerow_status or_notion_mark(struct onerow_store_table *table, const char *ledger_id,
+                                  struct onerow_error *error);
 
 enum onerow_status or_notion_table_open(struct onerow_store *store,
                                         const struct onerow_table_spec *spec,

@@ -3,6 +3,7 @@
  * Requests that only look and are waited for: at opening, for get and audit. They are asked again
  * when Notion was busy: after the whole Retry-After, else after a pause that doubles, a few times.
  */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -122,7 +123,7 @@ enum onerow_status or_notion_ask(struct or_notion_store *store, struct or_notion
         if (or_flag_is_set(store->stop)) {
             return or_fail(error, ONEROW_INTERRUPTED, "notion: interrupted");
         }
-        bool again = busy || (may_pass(&ask->answer) && tries < TRIES);
+        bool again = busy || (!ask->once && may_pass(&ask->answer) && tries < TRIES);
         if (status == ONEROW_OK || !again || or_u64_add(or_wake_now_ms(), ms) > until_ms) {
             return status == ONEROW_OK ? status : fail(store, ask, status, error);
         }
@@ -131,6 +132,20 @@ enum onerow_status or_notion_ask(struct or_notion_store *store, struct or_notion
         }
         pause_ms = or_u64_min(2 * pause_ms, 8 * PAUSE_MS);
     }
+}
+
+enum onerow_status or_notion_ask_for(struct or_notion_store *store, struct or_notion_ask *ask,
+                                     const char *kind, const char *id, struct onerow_error *error)
+{
+    char path[64 + OR_NOTION_ID];
+    (void)snprintf(path, sizeof path, "/v1/%s/%s", kind, id);
+    ask->operation = "look at the table";
+    ask->method = "GET";
+    ask->path = path;
+    ask->version = store->version == OR_NOTION_2022 ? OR_NOTION_2025 : store->version;
+    enum onerow_status status = or_notion_ask(store, ask, error);
+    ask->path = NULL;
+    return status;
 }
 
 void or_notion_ask_finish(struct or_notion_ask *ask)

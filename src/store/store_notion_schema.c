@@ -34,20 +34,6 @@ static enum onerow_status no_memory(struct onerow_error *error)
 /* ---- which data source -------------------------------------------------------------------------
  */
 
-static enum onerow_status ask_for(struct or_notion_store *store, struct or_notion_ask *ask,
-                                  const char *kind, const char *id, struct onerow_error *error)
-{
-    char path[64 + OR_NOTION_ID];
-    (void)snprintf(path, sizeof path, "/v1/%s/%s", kind, id);
-    ask->operation = "look at the table";
-    ask->method = "GET";
-    ask->path = path;
-    ask->version = store->version == OR_NOTION_2022 ? OR_NOTION_2025 : store->version;
-    enum onerow_status status = or_notion_ask(store, ask, error);
-    ask->path = NULL;
-    return status;
-}
-
 static enum onerow_status refuse_several(const struct or_notion_table *table, yyjson_val *sources,
                                          struct onerow_error *error)
 {
@@ -82,7 +68,7 @@ static enum onerow_status only_source(struct or_notion_table *table, const char 
 {
     struct or_notion_ask ask = {0};
     struct or_notion_store *store = or_notion_store_of(table->base.store);
-    enum onerow_status status = ask_for(store, &ask, "databases", database, error);
+    enum onerow_status status = or_notion_ask_for(store, &ask, "databases", database, error);
     yyjson_val *sources = yyjson_obj_get(ask.answer.root, "data_sources");
     if (status == ONEROW_OK && yyjson_arr_size(sources) > 1) {
         status = refuse_several(table, sources, error);
@@ -103,7 +89,7 @@ static enum onerow_status find_source(struct or_notion_table *table, struct or_n
     struct or_notion_store *store = or_notion_store_of(table->base.store);
     char id[OR_NOTION_ID];
     memcpy(id, table->source, sizeof id);
-    enum onerow_status status = ask_for(store, ask, "data_sources", id, error);
+    enum onerow_status status = or_notion_ask_for(store, ask, "data_sources", id, error);
     bool other = status == ONEROW_ABSENT || (status == ONEROW_CONFIG && ask->answer.status == 400);
     if (!other) {
         return status;
@@ -115,7 +101,8 @@ static enum onerow_status find_source(struct or_notion_table *table, struct or_n
                        "in Notion: open the database, ••• > Connections, and add the integration",
                        id);
     }
-    return status == ONEROW_OK ? ask_for(store, ask, "data_sources", table->source, error) : status;
+    return status == ONEROW_OK ? or_notion_ask_for(store, ask, "data_sources", table->source, error)
+                               : status;
 }
 
 static enum onerow_status read_place(struct or_notion_table *table, yyjson_val *root,
