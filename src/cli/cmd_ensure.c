@@ -109,6 +109,14 @@ static enum onerow_status print_ensured(const struct one *one, struct or_table *
     return ONEROW_OK;
 }
 
+static void say_twins(const struct or_table *table)
+{
+    fprintf(stderr,
+            "onerow: table \"%s\": several pages carry this key; this is the one that has the best "
+            "right to it\n  onerow audit %s lists them, onerow heal %s leaves one of each\n",
+            table->spec.name, table->spec.name, table->spec.name);
+}
+
 static int run_ensure(int argc, char **argv)
 {
     static const char doc[] =
@@ -126,6 +134,9 @@ static int run_ensure(int argc, char **argv)
     enum onerow_status status = prepare(&one, false, &config, &table, &arena, &item, &error);
     if (status == ONEROW_OK) {
         status = or_single_put(table, &item, NULL, &entry, &arena, &error);
+    }
+    if (table && entry.twins) {
+        say_twins(table);
     }
     if (status == ONEROW_OK) {
         status = print_ensured(&one, table, &entry, &arena, &error);

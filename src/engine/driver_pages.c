@@ -192,6 +192,7 @@ static void settled(void *context, struct or_page_job *job, bool ended)
         return;
     }
     entry->outcome = (uint8_t)command->outcome;
+    entry->twins = command->twins;
     entry->reason = reason_of(put, job);
     if (command->page.data) {
         entry->id = or_arena_copy(put->arena, command->page);

@@ -24,6 +24,7 @@ struct or_entry {
     uint8_t outcome;         /* enum onerow_outcome */
     bool has_key;            /* record.values begin with the key, whatever the outcome */
     bool untyped;            /* from CSV: its texts take their columns' types */
+    bool twins;              /* several pages were seen to carry the key */
 };
 
 /* Fills the entry from what was read: columns by name, the key in its canonical form. What is wrong

@@ -44,8 +44,9 @@ struct run {
     int results;               /* -1: none */
     struct or_buffer lines;
     struct or_drive_stats drive; /* of all batches */
-    enum onerow_status status;   /* worst so far */
-    struct onerow_error *error;  /* of the failure that decided it */
+    bool told_twins;
+    enum onerow_status status;  /* worst so far */
+    struct onerow_error *error; /* of the failure that decided it */
 };
 
 static void note_failure(struct run *run, enum onerow_status status,
@@ -404,6 +405,27 @@ static void write_batch(struct run *run, struct or_batch *batch)
     run->stats->slowest_us = spent > run->stats->slowest_us ? spent : run->stats->slowest_us;
 }
 
+/* As soon as the first ones are seen: a long run ends long afterwards. */
+static void tell_twins(struct run *run, struct or_batch *batch)
+{
+    const struct or_entry *entry = NULL;
+    for (size_t i = 0; i < batch->n && !entry && !run->told_twins; i++) {
+        entry = batch->entries[i].twins ? &batch->entries[i] : NULL;
+    }
+    if (entry) {
+        const char *name = entry->table->spec.name;
+        const char *text = or_arena_printf(
+            &batch->arena,
+            "table \"%s\": several pages carry the key of line %llu, and perhaps "
+            "others; no further one is made, and the one that has the best right to "
+            "the key is written\n  onerow audit %s lists them, onerow heal %s leaves "
+            "one of each",
+            name, (unsigned long long)entry->line, name, name);
+        run->told_twins = text != NULL;
+        tell(run, text ? text : "several pages carry one key: onerow audit");
+    }
+}
+
 static void count_batch(struct run *run, const struct or_batch *batch)
 {
     for (size_t i = 0; i < batch->n; i++) {
@@ -441,6 +463,7 @@ static bool take_batch(struct run *run, struct or_batch *batch)
         return false;
     }
     write_batch(run, batch);
+    tell_twins(run, batch);
     keep_letters(run, batch, readable(run));
     count_batch(run, batch);
     struct onerow_error error = {0};
