@@ -16,10 +16,12 @@ class Areas:
     """A simulator with one data source, and a configuration for it."""
 
     def __init__(self, t, *options, ledger="coordinator: sqlite:ledger.db", store="", table="",
-                 seed=1):
+                 seed=1, bounds=BOUNDS):
         self.t = t
+        self.bounds = bounds
         self.sim = Sim(t, *options, seed=seed, setup={"databases": [
             {"title": "Areas", "data_sources": [{"properties": SCHEMA}]}]})
+        self.address = self.sim.address
         self.source = self.sim.state()["data_sources"][0]["id"]
         t.env["NOTION_TOKEN"] = TOKEN
         self.configure(ledger, store, table)
@@ -28,9 +30,9 @@ class Areas:
         self.t.write("onerow.yaml", f"""{ledger}
 stores:
   notion:
-    url: "notion+http://{self.sim.address}"
+    url: "notion+http://{self.address}"
     token: "${{NOTION_TOKEN}}"
-    bounds: {BOUNDS}
+    bounds: {self.bounds}
     {store}
 tables:
   areas: {{ store: notion, location: {self.source}, key: [Name] {table} }}
