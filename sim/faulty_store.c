@@ -52,6 +52,14 @@ static void write_values(struct sim_page *page, unsigned value)
     page->applied |= (uint64_t)1 << (value - 1);
 }
 
+void sim_store_place(const struct sim_world *world, struct sim_page *page)
+{
+    for (unsigned i = 0; i < world->n_records; i++) {
+        bool placed = world->records[i].key == page->key;
+        page->placed |= placed ? page->applied & (uint64_t)1 << i : 0;
+    }
+}
+
 static void tell_late(struct sim_world *world, const struct sim_message *message, const char *what)
 {
     if (sim_network_is_late(world, message) || message->copy == SIM_COPY_AGAIN) {
@@ -88,6 +96,7 @@ static void create(struct sim_world *world, struct sim_message *message, struct 
         page->key = message->key;
         page->key_by_onerow = true;
         write_values(page, message->value);
+        sim_store_place(world, page);
         tell_key(world, message);
         sim_oracle_page(world, page);
     }
@@ -122,8 +131,10 @@ static enum or_answer patch(struct sim_world *world, struct sim_message *message
         tell_key(world, message);
     } else {
         tell_late(world, message, "writes");
+        message->answer.renamed = page->key != message->key;
     }
     write_values(page, message->value);
+    sim_store_place(world, page);
     sim_oracle_page(world, page);
     return OR_ANSWER_OK;
 }

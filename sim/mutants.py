@@ -145,10 +145,10 @@ MUTANTS = [
            "    if (own && (!attempt->traced || event->now_ms >= until_ms)) {\n",
            "a helper's write leaves no trace, so nobody waits for it", ("values",)),
     Mutant("helper-says-created", ATTEMPT,
-           "    if (attempt->claimed && attempt->taken_version) {\n"
+           "    } else if (attempt->claimed && attempt->taken_version) {\n"
            "        or_attempt_settle(attempt, command,\n"
            "                          attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED, OR_REASON_NONE);\n",
-           "    if ((attempt->claimed && attempt->taken_version) || attempt->written.number) {\n"
+           "    } else if ((attempt->claimed && attempt->taken_version) || attempt->written.number) {\n"
            "        bool own = attempt->claimed && !attempt->makes_the_row;\n"
            "        or_attempt_settle(attempt, command, own ? ONEROW_UPDATED : ONEROW_CREATED, OR_REASON_NONE);\n",
            "a helper reports what the pending record did as its own outcome", ("false outcome",)),
@@ -228,8 +228,8 @@ MUTANTS = [
            "created is told before the page is bound and published",
            ("not there", "false outcome", "lost")),
     Mutant("acknowledged-before-done", WRITE,
-           "        attempt->written = attempt->key.nonce;\n        or_attempt_finish(attempt, command);\n",
-           "        attempt->written = attempt->key.nonce;\n"
+           "event->renamed;\n        or_attempt_finish(attempt, command);\n",
+           "event->renamed;\n"
            "        if (or_attempt_owns_pending(attempt)) {\n"
            "            or_attempt_settle(attempt, command,\n"
            "                              attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED,\n"
@@ -238,6 +238,16 @@ MUTANTS = [
            "        or_attempt_finish(attempt, command);\n",
            "the store's answer is passed on without what the ledger says of it",
            ("false outcome", "values", "other id", "not there", "lost", "disagree")),
+    Mutant("renamed-told-updated", ATTEMPT,
+           "written ? !attempt->key.known : ",
+           "!written && ",
+           "values that were written onto a page with another key are told as written",
+           ("false outcome", "not there")),
+    Mutant("rename-kept-from-the-ledger", WRITE,
+           "    becomes->known = !attempt->misplaced;\n",
+           "    becomes->known = true;\n",
+           "who saw another key on the page does not say so in the ledger",
+           ("false outcome", "not there")),
     # ---- deletions
     Mutant("404-read-as-gone", WRITE,
            "    if (event->answer == OR_ANSWER_NOT_FOUND) {\n"

@@ -90,6 +90,7 @@ static void after_patch(struct sim_world *world, const struct or_attempt *attemp
 {
     bool own = owns_pending(attempt);
     SOMETIMES(world, HELPED, before->key == OR_KEY_BOUND && !own);
+    SOMETIMES(world, WRITTEN_RENAMED, attempt->misplaced);
     SOMETIMES(world, HELPED_WRITING, before->key == OR_KEY_WRITING && !own);
 }
 

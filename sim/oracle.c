@@ -193,11 +193,11 @@ static void check_id(struct sim_world *world, unsigned key, unsigned page)
     }
 }
 
-/* A page is created once, and what was written was written. */
+/* A page is created once, and what was written was written, onto a page with the key. */
 static void check_truth(struct sim_world *world, unsigned record, enum onerow_outcome outcome,
                         struct sim_page *page)
 {
-    bool written = page->applied >> record & 1U;
+    bool written = page->placed >> record & 1U;
     if (outcome == ONEROW_CREATED && page->created_acked++ > 0) {
         sim_violate(world, SIM_VIOLATION_FALSE_OUTCOME);
     }

@@ -37,6 +37,9 @@ void sim_store_take(struct sim_world *world, struct sim_message *message);
 /* A new page; NULL: there is no room for one, which is a violation. */
 struct sim_page *sim_store_add(struct sim_world *world, struct sim_rng *rng);
 /* Must be called before a page changes: queries may go on to see what it was. */
+/* After the page came to a key, or was written: records of its own key that it holds are in their
+ * place. */
+void sim_store_place(const struct sim_world *world, struct sim_page *page);
 void sim_store_touch(struct sim_world *world, struct sim_page *page, struct sim_rng *rng);
 
 /* ---- person.c: people who use the same store */

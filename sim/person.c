@@ -81,6 +81,7 @@ static void rename_key(struct sim_world *world, struct sim_page *page, struct si
     page->key_by_onerow = false;
     page->hand_renamed = true;
     page->blank_title = false;
+    sim_store_place(world, page);
     sim_say(world, SIM_LANE_PERSON, 0, "gives P%02u the key %c", (unsigned)(page - world->pages),
             sim_key_letter(key));
 }

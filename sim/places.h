@@ -24,6 +24,7 @@
     X(OLDER, "newest leaves a newer content", SIM_IN_CORE)                                         \
     X(REJECTED_TOMBSTONE, "a record is rejected: tombstone", SIM_IN_CORE)                          \
     X(REJECTED_RENAMED, "a record is rejected: renamed", SIM_IN_CORE)                              \
+    X(WRITTEN_RENAMED, "a write finds another key on its page", SIM_IN_CORE)                       \
     X(REJECTED_TAKEN, "a record is rejected: its page is another key's", SIM_IN_CORE)              \
     X(REJECTED_REFUSED, "a record is rejected: the store refuses it", SIM_IN_CORE)                 \
     X(GAVE_UP, "a record is rejected: the time is over", SIM_IN_CORE)                              \

@@ -93,7 +93,8 @@ struct sim_page {
     bool hand_edited;      /* a person changed its values at some time */
     uint8_t acked_key;     /* it was acknowledged for this key; 0: never */
     uint8_t created_acked; /* times that it was acknowledged as created */
-    uint64_t applied;      /* bits of the records whose payload was written onto it */
+    uint64_t applied;      /* bits of the records whose payload was written onto it … */
+    uint64_t placed;       /* … and of those of them whose key it carried, then or later */
 };
 
 /* ---- the ledger ------------------------------------------------------------------------------ */

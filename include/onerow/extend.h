@@ -256,7 +256,8 @@ struct onerow_page_call {
     const char *reason;      /* not OK: the store's own words, one line, in the arena or static */
     struct onerow_span made; /* CREATE, CREATE_KEYED: the new page's id. An error that names it
                                 all the same says that it was made: that is OK */
-    const struct onerow_page *found; /* PROBE, BLANKS: n_found; GET: one */
+    const struct onerow_page *found; /* PROBE, BLANKS: n_found; GET: one; WRITE: one, where the
+                                        answer shows the page */
     size_t n_found;
     bool in_trash;                 /* GET */
     bool same;                     /* GET: it holds the payload's values in the payload's columns */

@@ -326,15 +326,23 @@ static void decide_next_version(struct or_attempt *attempt, const struct or_even
     }
 }
 
+/* Whether the page is looked at before anything is said of it. Of the own version: when it, or one
+ * that came after it, was written while the page carried another key. */
+static bool is_to_be_seen(const struct or_attempt *attempt)
+{
+    bool written = attempt->claimed && attempt->taken_version;
+    bool wanted = written ? !attempt->key.known : attempt->own && attempt->options.verify_read;
+    return wanted && attempt->seen_revision != attempt->key.revision;
+}
+
 static void decide_done(struct or_attempt *attempt, const struct or_event *event,
                         struct or_command *command)
 {
-    if (attempt->claimed && attempt->taken_version) {
+    if (is_to_be_seen(attempt)) {
+        or_attempt_look(attempt, command);
+    } else if (attempt->claimed && attempt->taken_version) {
         or_attempt_settle(attempt, command,
                           attempt->makes_the_row ? ONEROW_CREATED : ONEROW_UPDATED, OR_REASON_NONE);
-    } else if (attempt->own && attempt->options.verify_read &&
-               attempt->seen_revision != attempt->key.revision) {
-        or_attempt_look(attempt, command);
     } else if (!attempt->own || is_equal(attempt)) {
         or_attempt_settle(attempt, command, ONEROW_UNCHANGED, OR_REASON_NONE);
     } else if (attempt->options.policy == ONEROW_POLICY_KEEP) {

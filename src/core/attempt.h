@@ -110,6 +110,7 @@ struct or_event {
     size_t n_pages;                    /* how many there are */
     /* CREATE, CREATE_KEYED */
     struct onerow_span page; /* the new page's id */
+    bool renamed;            /* WRITE: the answer shows the page, which carries another key */
     /* GET */
     bool in_trash;
     bool has_key;                            /* it carries this attempt's key */
@@ -176,6 +177,7 @@ struct or_attempt {
     uint64_t seen_ms;  /* the ledger's clock before that look */
     struct onerow_value seen_order; /* the page's own in newest's column, at seen_revision */
     struct or_nonce written;        /* the pending nonce whose write was answered with OK */
+    bool misplaced;                 /* that one: the page carried another key */
     struct onerow_span trashed;     /* the key's page, last seen in the trash */
 
     /* Pages. */

@@ -11,7 +11,12 @@
  *                │  ── in trash ─> GET ── the key is not on it, BOUND ─> UNBIND
  *                │                     └─ otherwise ─> what when_trashed says
  *                │  ── not found ─> unknown
+ *                │  ── ok, and the page carries another key ─> DONE with unknown values; its owner
+ *                │                  looks: rejected
  *                └  ── else ─────> READ, and so on
+ *
+ * A person who changed a page's key has taken it away from the key: who only writes values may not
+ * say that the record is there. The next one writes again, and sees whether that still is so.
  *
  * A refused payload may have been accepted from another sender in the meantime, so the version that
  * follows it is doubtful.
@@ -64,7 +69,7 @@ void or_attempt_patch(struct or_attempt *attempt, const struct or_event *event,
 void or_attempt_finish(struct or_attempt *attempt, struct or_command *command)
 {
     struct or_key_record *becomes = &or_attempt_new_swap(attempt, OR_KEY_DONE)->becomes;
-    becomes->known = true;
+    becomes->known = !attempt->misplaced;
     memcpy(becomes->fingerprint, becomes->pending.fingerprint, OR_FINGERPRINT_LEN);
     becomes->order = becomes->pending.order;
     if (!becomes->doubtful) {
@@ -139,6 +144,7 @@ void or_attempt_after_patch(struct or_attempt *attempt, const struct or_event *e
     case OR_ANSWER_OK:
         or_retry_ok(&attempt->retry);
         attempt->written = attempt->key.nonce;
+        attempt->misplaced = attempt->key.state == OR_KEY_WRITING && event->renamed;
         or_attempt_finish(attempt, command);
         return;
     case OR_ANSWER_TRASHED: or_attempt_look(attempt, command); return;

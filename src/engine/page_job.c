@@ -284,6 +284,8 @@ bool or_page_job_take(struct or_page_job *job, const struct onerow_page_call *ca
         take_found(job, call, &failed);
     } else if (call->answer == ONEROW_PAGE_OK && call->what == ONEROW_PAGE_GET) {
         take_page(job, call, &failed);
+    } else if (call->answer == ONEROW_PAGE_OK && call->what == ONEROW_PAGE_WRITE && call->n_found) {
+        job->event.renamed = !owns(job, &call->found[0], &failed) && !failed;
     }
     return !failed;
 }

@@ -335,6 +335,21 @@ static bool is_of_page(const struct or_notion_call *job, const struct or_notion_
            strcmp(asked, got) == 0;
 }
 
+/* An answer that shows nothing of the page says nothing of it. */
+static void take_written(struct or_notion_call *job, const struct or_notion_answer *answer)
+{
+    struct onerow_page_call *call = job->call;
+    struct onerow_page *found = or_arena_alloc(call->arena, sizeof *found);
+    bool skip = false;
+    if (found &&
+        !or_notion_take_page(job->results.table, answer->root, call->arena, found, &skip) &&
+        !skip) {
+        call->found = found;
+        call->n_found = 1;
+    }
+    end(job, ONEROW_PAGE_OK, NULL);
+}
+
 static void take_ok(struct or_notion_call *job, const struct or_notion_answer *answer)
 {
     struct onerow_page_call *call = job->call;
@@ -356,6 +371,8 @@ static void take_ok(struct or_notion_call *job, const struct or_notion_answer *a
     default:
         if (answer->status == 200 && !is_of_page(job, answer)) {
             end(job, ONEROW_PAGE_UNCERTAIN, "the answer is of another page");
+        } else if (answer->status == 200 && call->what == ONEROW_PAGE_WRITE) {
+            take_written(job, answer);
         } else {
             end(job, ONEROW_PAGE_OK, NULL);
         }

@@ -262,7 +262,7 @@ def test_gone_or_no_longer_shared_is_not_known(t):
 
 
 def test_renamed(t):
-    for verify in ("read",):
+    for verify in ("ledger", "read"):
         areas, page = begin(t, f", verify: {verify}")
         person(areas, page, "rename", title="HOUSE")
         for _ in range(2):

@@ -1360,6 +1360,43 @@ static void found_renamed(void **state)
     settles(&s, ONEROW_REFUSED, OR_REASON_RENAMED);
 }
 
+/* The answer to a write shows that a person changed the key. */
+static void writes_elsewhere(struct story *s)
+{
+    expect(s, OR_DO_WRITE);
+    s->event.renamed = true;
+    step(s, OR_ANSWER_OK);
+    swaps(s, OR_KEY_DONE);
+    assert_false(s->ledger.key.known);
+}
+
+static void written_onto_a_renamed_page(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_looking(&s);
+    gets(&s, false, true);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes_elsewhere(&s);
+    gets(&s, false, false);
+    settles(&s, ONEROW_REFUSED, OR_REASON_RENAMED);
+}
+
+static void renamed_back_after_the_write(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_looking(&s);
+    gets(&s, false, true);
+    reads(&s);
+    swaps(&s, OR_KEY_WRITING);
+    writes_elsewhere(&s);
+    gets(&s, false, true);
+    reads(&s);
+    settles(&s, ONEROW_UPDATED, OR_REASON_NONE);
+}
+
 static void found_in_the_trash(void **state)
 {
     struct story s;
@@ -1821,6 +1858,8 @@ static const struct CMUnitTest TESTS[] = {
     cmocka_unit_test(verified),
     cmocka_unit_test(found_different),
     cmocka_unit_test(found_renamed),
+    cmocka_unit_test(written_onto_a_renamed_page),
+    cmocka_unit_test(renamed_back_after_the_write),
     cmocka_unit_test(found_in_the_trash),
     cmocka_unit_test(direct_created),
     cmocka_unit_test(direct_lost_answer),
