@@ -12,7 +12,7 @@ from notion import create_body
 from notion_areas import TOKEN, Areas, put, rank
 from notion_between import Between, error
 
-# A look-up is given up after a second; nothing is written while these count.
+# A request is given up after a second, and soon afterwards nobody waits for it any more.
 IMPATIENT = ("{ pause: 1s, request: 1s, life: 100ms, lag: 100ms, skew: 10ms, guard: 10ms, "
              "lease: 2s, poll: 100ms }")
 QUERY = "/v1/data_sources/"
@@ -163,10 +163,10 @@ def person(areas, page, verb, **body):
     areas.sim.control(f"pages/{page}/{verb}", body)
 
 
-def begin(t, table):
+def begin(t, table, **how):
     """One page, and its id; a world of its own."""
     shutil.rmtree(t.path("state"), ignore_errors=True)
-    areas = Areas(t, table=table, seed=t.random.randrange(1 << 30))
+    areas = Areas(t, table=table, seed=t.random.randrange(1 << 30), **how)
     assert put(t, [{"Name": "HOME", "Rank": 1}]).balance["created"] == 1
     return areas, areas.pages()["HOME"]["id"]
 
@@ -243,7 +243,7 @@ def test_a_cached_id_is_looked_at_when_asked_to(t):
 def test_gone_or_no_longer_shared_is_not_known(t):
     """404 proves nothing, whatever the policy."""
     for deletion in ("tombstone", "restore", "recreate"):
-        areas, page = begin(t, f", when_trashed: {deletion}")
+        areas, page = begin(t, f", when_trashed: {deletion}", bounds=IMPATIENT)
         person(areas, page, "unshare")
         line = result(t, {"Name": "HOME", "Rank": 2})
         assert line["outcome"] == "unknown" and "does not prove that it is gone" in line["reason"]
