@@ -109,12 +109,13 @@ static enum onerow_status print_ensured(const struct one *one, struct or_table *
     return ONEROW_OK;
 }
 
-static void say_twins(const struct or_table *table)
+static void say_twins(const struct or_entry *entry)
 {
+    const char *name = entry->table->spec.name;
     fprintf(stderr,
             "onerow: table \"%s\": several pages carry this key; this is the one that has the best "
             "right to it\n  onerow audit %s lists them, onerow heal %s leaves one of each\n",
-            table->spec.name, table->spec.name, table->spec.name);
+            name, name, name);
 }
 
 static int run_ensure(int argc, char **argv)
@@ -135,8 +136,8 @@ static int run_ensure(int argc, char **argv)
     if (status == ONEROW_OK) {
         status = or_single_put(table, &item, NULL, &entry, &arena, &error);
     }
-    if (table && entry.twins) {
-        say_twins(table);
+    if (entry.twins) {
+        say_twins(&entry);
     }
     if (status == ONEROW_OK) {
         status = print_ensured(&one, table, &entry, &arena, &error);
