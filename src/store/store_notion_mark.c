@@ -111,6 +111,19 @@ static void write_body(struct mark *mark, yyjson_val *runs)
                      yyjson_arr_size(runs) ? "\\n" : "", mark->ledger_id, mark->source);
 }
 
+static enum onerow_status read_description(struct mark *mark, yyjson_val *runs, enum seen *seen,
+                                           struct onerow_error *error)
+{
+    if (!yyjson_is_arr(runs)) { /* to write it would be to write over it */
+        return or_fail(error, ONEROW_ABSENT, "notion: the database does not show its description");
+    }
+    struct onerow_span text = or_notion_plain(runs, &mark->arena);
+    *seen = text.data ? find(mark, text) : SEEN_NOTHING;
+    write_body(mark, runs);
+    return text.data && !mark->body.failed ? ONEROW_OK
+                                           : or_fail(error, ONEROW_NOMEM, "out of memory");
+}
+
 /* What it says there now. NOTHING: `body` is what to send. */
 static enum onerow_status look(struct mark *mark, enum seen *seen, struct onerow_error *error)
 {
@@ -120,11 +133,7 @@ static enum onerow_status look(struct mark *mark, enum seen *seen, struct onerow
         or_notion_ask_for(store, &ask, "databases", mark->table->database, error);
     if (status == ONEROW_OK) {
         yyjson_val *runs = yyjson_obj_get(ask.answer.root, "description");
-        struct onerow_span text = or_notion_plain(runs, &mark->arena);
-        *seen = text.data ? find(mark, text) : SEEN_NOTHING;
-        write_body(mark, runs);
-        status = text.data && !mark->body.failed ? ONEROW_OK
-                                                 : or_fail(error, ONEROW_NOMEM, "out of memory");
+        status = read_description(mark, runs, seen, error);
     }
     or_notion_ask_finish(&ask);
     return status;

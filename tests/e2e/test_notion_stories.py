@@ -381,9 +381,17 @@ def test_other_ledgers_that_do_not_count(t):
 
 def test_a_ledger_that_cannot_leave_its_id_says_so(t):
     areas = Areas(t)
+    description(areas, [{"text": {"content": "Our areas"}}])
     with between(areas) as proxy:
-        proxy.lies = {"PATCH /v1/databases/": lambda *_: error(403, "restricted_resource")}
+        # What a token may not read it does not write over.
+        proxy.lies = {"GET /v1/databases/": lambda answer, _: (200, {"object": "database",
+                                                                     "id": answer["id"]})}
         answer = put(t, [{"Name": "HOME"}])
+        assert answer.code == 0 and "another ledger would not be noticed" in answer.err, answer
+        assert "does not show its description" in answer.err, answer
+        assert description(areas)[0] == "Our areas"
+        proxy.lies = {"PATCH /v1/databases/": lambda *_: error(403, "restricted_resource")}
+        answer = put(t, [{"Name": "WORK"}])
         assert answer.code == 0 and "another ledger would not be noticed" in answer.err, answer
         assert "restricted_resource" in answer.err, answer
     areas.one_each()
