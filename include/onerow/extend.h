@@ -196,7 +196,11 @@ typedef bool onerow_canonical_key(void *context, const struct onerow_value *part
  * second page with the same key. What is sent, and when, is the core's business (core/attempt.h),
  * which needs a ledger for it. The adapter sends requests and says what came back: it never tries
  * again, and never guesses. Requests are many at a time, in one thread: `start` begins one,
- * `finish` waits for the next one that is over. */
+ * `finish` waits for the next one that is over.
+ *
+ * Such a store counts requests. Each one needs leave before it is sent: a call of `start` comes
+ * with leave for one request, and whatever the adapter sends in other calls (open, table_open, get,
+ * audit, suggest) it asks the gate for. */
 
 /* How the protocol's own titles begin: of a page that has no key yet, and in place of a key that
  * was moved away. No record may write such a title, and such a page carries no key. */
@@ -225,6 +229,8 @@ enum onerow_page_answer {
     ONEROW_PAGE_CONFLICT,  /* 409: it may have been done */
     ONEROW_PAGE_UNCERTAIN, /* time-out, 5xx, reset, an answer that cannot be read: so may this */
     ONEROW_PAGE_FAILED,    /* not done, and never sent in full; of what only looks: no answer */
+    ONEROW_PAGE_MORE,      /* PROBE, BLANKS: a part of the answer; start the call once more, with
+                              leave of its own, for the next one. `more` is set */
 };
 
 /* A page that was found. Spans lie in the call's arena. */
@@ -259,18 +265,23 @@ struct onerow_page_call {
     const struct onerow_page *found; /* PROBE, BLANKS: n_found; GET: one; WRITE: one, where the
                                         answer shows the page */
     size_t n_found;
-    bool in_trash;                 /* GET */
-    bool same;                     /* GET: it holds the payload's values in the payload's columns */
-    struct onerow_value order;     /* GET: its value in newest's column */
-    unsigned requests;             /* how many it took: a look-up may be read in several */
+    bool in_trash;             /* GET */
+    bool same;                 /* GET: it holds the payload's values in the payload's columns */
+    struct onerow_value order; /* GET: its value in newest's column */
+    void *more; /* the adapter's, in the arena: how far a look-up has come; NULL: it begins */
     struct onerow_page_call *next; /* the adapter's */
 };
+
+#define ONEROW_ACCOUNT_MAX 65U /* bytes of an account's name */
+
+struct onerow_store_options;
 
 struct onerow_page_ops {
     size_t probe_keys; /* keys in one PROBE at most */
     /* A name for whoever the store counts requests of: the same for all that share its rate
-     * windows, and no secret. The store's. NULL: there is only one. */
-    const char *(*account)(const struct onerow_store *store);
+     * windows, and no secret. Known without a request, for the first one needs leave, too. NULL:
+     * there is only one. */
+    void (*account)(const struct onerow_store_options *options, char name[ONEROW_ACCOUNT_MAX]);
     /* The target's own name for itself, the same whatever it is called by: the ledger's namespace.
      * The table's. */
     const char *(*target)(const struct onerow_store_table *table);
@@ -298,6 +309,15 @@ struct onerow_page_ops {
 
 /* ---- the store vtable ------------------------------------------------------ */
 
+/* What stands before the requests of a store that counts them. */
+struct onerow_gate {
+    /* Waits until one request may be sent; it is sent at once. Not OK: it must not be: INTERRUPTED,
+     * BUSY (not within wait_ms), UNAVAILABLE (nobody keeps the windows). */
+    enum onerow_status (*pass)(struct onerow_gate *gate, struct onerow_error *error);
+    /* The store said that it wants to hear nothing for so long (Retry-After). */
+    void (*hold)(struct onerow_gate *gate, uint64_t retry_after_ms);
+};
+
 struct onerow_store_options {
     const char *url;           /* as configured; secrets are never in it */
     struct onerow_span token;  /* of stores that want one; data NULL: none is configured */
@@ -307,6 +327,7 @@ struct onerow_store_options {
     bool may_create;           /* --create-table: the store itself may be created, too */
     bool leave_as_is;          /* a dry run: not even the store's own settings may change */
     const volatile bool *stop; /* gives up waiting for a lock when set; NULL: never */
+    struct onerow_gate *gate;  /* of stores that count requests; borrowed. NULL: there is none */
 };
 
 /* Statuses that an adapter's calls return:

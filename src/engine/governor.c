@@ -6,25 +6,37 @@
  * Leave may be had before something that comes before the request (a step of the ledger), so that
  * the request does not wait after it. Windows of this process count it as one that is sent at any
  * time from then on. Windows that are shared are the coordinator's: a permit is booked there, with
- * the time from which it is good (core/budget.h); it is kept here until then, and is good for SLACK
- * after it. When the coordinator is not to be had, nothing is sent: a budget that nobody keeps is
- * none.
+ * the time from which it is good (core/budget.h); it is kept here until then, and is good for some
+ * slack after it. When the coordinator is not to be had, nothing is sent: a budget that nobody
+ * keeps is none.
+ *
+ * The store counts what arrives, and here is known what is sent. One request may take a moment more
+ * on its way than a later one, and then the two are nearer to each other there than here. So each
+ * window is made longer by a margin. Margin and slack are a hundredth of the shortest window each:
+ * what they cost is 2% of the speed.
  *
  * Retry-After is the store's word to all who use the token: nothing is sent here until it is over,
  * whatever leave was given before, and the coordinator hears of it at once.
  */
 #include "engine/governor.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
 #include "base/buffer.h"
+#include "base/flag.h"
+#include "base/status.h"
 #include "base/u64.h"
 #include "base/wake.h"
 
-#define LOT      8U    /* permits that are booked at a time, at most */
-#define SLACK_MS 1000U /* a permit is good for so long */
-#define AWAY_MS  1000U /* until a coordinator that was not to be had is asked again */
-#define SOON_MS  10U   /* until those who have leave may have used it */
+#define LOT     8U    /* permits that are booked at a time, at most */
+#define AWAY_MS 1000U /* until a coordinator that was not to be had is asked again */
+#define SOON_MS 10U   /* until those who have leave may have used it */
+#define TURN_MS 50U   /* a stop is seen within this */
+
+#define MARGIN_PART   100U /* of the shortest window */
+#define MARGIN_MIN_MS 50U
+#define MARGIN_MAX_MS 500U
 
 struct or_governor {
     struct or_breaker breaker;
@@ -32,6 +44,7 @@ struct or_governor {
     struct onerow_span budget;
     struct or_window list[OR_WINDOWS_MAX];
     unsigned n;
+    uint64_t slack_ms;      /* a permit is good for so long */
     struct or_windows own;  /* not shared */
     struct or_windows kept; /* a shared log, while it is changed */
     char body[OR_BUDGET_BODY_MAX];
@@ -43,15 +56,27 @@ struct or_governor {
     bool away;           /* the coordinator did not answer the last time */
 };
 
+static uint64_t margin_of(const struct or_governor_options *options)
+{
+    uint64_t shortest_ms = UINT64_MAX;
+    for (unsigned i = 0; i < options->n_windows; i++) {
+        shortest_ms = or_u64_min(shortest_ms, options->windows[i].span_ms);
+    }
+    return or_u64_max(MARGIN_MIN_MS, or_u64_min(shortest_ms / MARGIN_PART, MARGIN_MAX_MS));
+}
+
 struct or_governor *or_governor_create(const struct or_governor_options *options)
 {
     struct or_governor *governor = calloc(1, sizeof *governor);
     if (!governor) {
         return NULL;
     }
+    uint64_t margin_ms = margin_of(options);
     for (unsigned i = 0; i < options->n_windows; i++) {
         governor->list[i] = options->windows[i];
+        governor->list[i].span_ms += margin_ms;
     }
+    governor->slack_ms = margin_ms;
     governor->n = options->n_windows;
     governor->coordinator = options->n_windows ? options->coordinator : NULL;
     governor->budget = options->budget;
@@ -93,7 +118,7 @@ static bool book_lot(struct or_governor *governor, uint32_t wanted, uint64_t blo
     struct booking booking = {.governor = governor,
                               .permit = {.wanted = wanted < LOT ? wanted : LOT,
                                          .most_wait_ms = UINT64_MAX,
-                                         .slack_ms = SLACK_MS,
+                                         .slack_ms = governor->slack_ms,
                                          .block_ms = block_ms}};
     enum onerow_status status = governor->coordinator->type->leases->share(
         governor->coordinator, governor->budget, book, &booking, NULL);
@@ -113,7 +138,7 @@ static void book_permits(struct or_governor *governor, uint32_t wanted, uint64_t
     }
     governor->permits = permit.granted;
     governor->good_ms = or_u64_add(or_wake_now_ms(), permit.wait_ms);
-    governor->stale_ms = or_u64_add(now_ms, or_u64_add(permit.wait_ms, SLACK_MS));
+    governor->stale_ms = or_u64_add(now_ms, or_u64_add(permit.wait_ms, governor->slack_ms));
     governor->told = true;
 }
 
@@ -231,20 +256,45 @@ void or_governor_tell(struct or_governor *governor, const struct or_leave *leave
         or_breaker_tell(&governor->breaker, result, now_ms);
     }
     if (retry_after_ms) {
-        block(governor, or_u64_add(now_ms + 1, retry_after_ms), now_ms); /* now is cut to ms */
+        or_governor_hold(governor, retry_after_ms, now_ms);
     }
 }
 
-/* Shared ones are booked as usual, and left unused. */
-void or_governor_charge(struct or_governor *governor, uint32_t n, uint64_t now_ms)
+/* ---- requests that are waited for ------------------------------------------------------------ */
+
+static enum onerow_status give_up(const struct or_leave *leave, struct onerow_error *error)
 {
-    struct or_permit permit = {0};
-    for (uint32_t i = 0; i < n && !governor->coordinator; i++) {
-        or_windows_push(&governor->own, or_u64_max(now_ms, governor->own.now_ms));
+    return leave->hold == OR_HOLD_AWAY
+               ? or_fail(error, ONEROW_UNAVAILABLE,
+                         "the coordinator of the rate windows is not to be had")
+               : or_fail(error, ONEROW_BUSY,
+                         "the rate windows are full for longer than this may wait; run it again "
+                         "later, or with a longer --wait");
+}
+
+enum onerow_status or_governor_pass(struct or_governor *governor, uint64_t wait_ms,
+                                    const volatile bool *stop, struct onerow_error *error)
+{
+    uint64_t now_ms = or_wake_now_ms();
+    uint64_t until_ms = or_u64_add(now_ms, wait_ms);
+    for (; !or_flag_is_set(stop); now_ms = or_wake_now_ms()) {
+        struct or_leave leave = {0};
+        leave.given = take(governor, 1, now_ms, &leave);
+        if (leave.given && or_governor_use(governor, &leave, or_wake_now_ms())) {
+            return ONEROW_OK;
+        }
+        if (leave.until_ms > until_ms) {
+            return give_up(&leave, error);
+        }
+        uint64_t left_ms = or_u64_sub(leave.until_ms, or_wake_now_ms());
+        (void)poll(NULL, 0, (int)or_u64_min(left_ms, TURN_MS));
     }
-    while (n && governor->coordinator && book_lot(governor, n, 0, &permit)) {
-        n -= permit.granted < n ? permit.granted : n;
-    }
+    return or_fail(error, ONEROW_INTERRUPTED, "interrupted");
+}
+
+void or_governor_hold(struct or_governor *governor, uint64_t retry_after_ms, uint64_t now_ms)
+{
+    block(governor, or_u64_add(now_ms + 1, retry_after_ms), now_ms); /* now is cut to ms */
 }
 
 uint64_t or_governor_opened(const struct or_governor *governor)

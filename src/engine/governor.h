@@ -54,8 +54,14 @@ void or_governor_give_back(struct or_governor *governor, struct or_leave *leave,
 /* What came of a request that was sent. `retry_after_ms` of a 429 or 529, or 0. */
 void or_governor_tell(struct or_governor *governor, const struct or_leave *leave,
                       enum or_breaker_result result, uint64_t retry_after_ms, uint64_t now_ms);
-/* It took `n` further requests, which nobody had asked leave for: later ones wait for them. */
-void or_governor_charge(struct or_governor *governor, uint32_t n, uint64_t now_ms);
+/* For a request that is sent at once, by whoever waits for it: waits until the windows let it pass,
+ * whatever the breaker says, which counts writes that met others. BUSY, UNAVAILABLE: not within
+ * wait_ms; INTERRUPTED: *stop was set. */
+ONEROW_CHECKED enum onerow_status or_governor_pass(struct or_governor *governor, uint64_t wait_ms,
+                                                   const volatile bool *stop,
+                                                   struct onerow_error *error);
+/* What such a request was told by the store: nothing more for so long. */
+void or_governor_hold(struct or_governor *governor, uint64_t retry_after_ms, uint64_t now_ms);
 /* How often the breaker has opened. */
 uint64_t or_governor_opened(const struct or_governor *governor);
 

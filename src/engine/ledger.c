@@ -28,6 +28,16 @@ static enum onerow_status fail_coordinator(const char *url, struct onerow_error 
     return status;
 }
 
+static enum onerow_status enter(struct or_ledger *ledger, struct onerow_span target,
+                                struct onerow_span definition, struct onerow_error *error)
+{
+    enum onerow_status status = ONEROW_UNKNOWN;
+    for (unsigned i = 0; i < ENTER_TRIES && status == ONEROW_UNKNOWN; i++) {
+        status = ledger->ops->enter(ledger->coordinator, target, definition, &ledger->space, error);
+    }
+    return status;
+}
+
 enum onerow_status or_ledger_open(struct or_ledger *ledger, const char *coordinator,
                                   struct onerow_span target, struct onerow_span definition,
                                   const volatile bool *stop, struct onerow_error *error)
@@ -41,22 +51,25 @@ enum onerow_status or_ledger_open(struct or_ledger *ledger, const char *coordina
         .url = coordinator, .wait_ms = WAIT_MS, .stop = stop};
     enum onerow_status status = type->open(&options, &ledger->coordinator, error);
     ledger->ops = type->ledger;
-    if (status == ONEROW_OK) {
-        unsigned left = ENTER_TRIES;
-        do {
-            status =
-                ledger->ops->enter(ledger->coordinator, target, definition, &ledger->space, error);
-        } while (status == ONEROW_UNKNOWN && --left); /* may be called again until it answers */
-    }
+    status = status == ONEROW_OK ? enter(ledger, target, definition, error) : status;
     if (status != ONEROW_OK) {
         or_ledger_close(ledger);
     }
     return status;
 }
 
+enum onerow_status or_ledger_enter(struct or_ledger *ledger, struct onerow_coordinator *coordinator,
+                                   struct onerow_span target, struct onerow_span definition,
+                                   struct onerow_error *error)
+{
+    *ledger = (struct or_ledger){
+        .coordinator = coordinator, .borrowed = true, .ops = coordinator->type->ledger};
+    return enter(ledger, target, definition, error);
+}
+
 void or_ledger_close(struct or_ledger *ledger)
 {
-    if (ledger->coordinator) {
+    if (ledger->coordinator && !ledger->borrowed) {
         ledger->coordinator->type->close(ledger->coordinator);
     }
     *ledger = (struct or_ledger){0};

@@ -9,7 +9,8 @@
 #include "engine/config.h"
 
 struct or_ledger {
-    struct onerow_coordinator *coordinator; /* owned */
+    struct onerow_coordinator *coordinator;
+    bool borrowed; /* the coordinator is somebody else's */
     const struct onerow_ledger_ops *ops;
     struct onerow_ledger_namespace space;
     uint64_t next_number; /* of those that were reserved */
@@ -24,6 +25,12 @@ ONEROW_CHECKED enum onerow_status or_ledger_open(struct or_ledger *ledger, const
                                                  struct onerow_span definition,
                                                  const volatile bool *stop,
                                                  struct onerow_error *error);
+/* Likewise over one that is open already, and outlives the ledger. */
+ONEROW_CHECKED enum onerow_status or_ledger_enter(struct or_ledger *ledger,
+                                                  struct onerow_coordinator *coordinator,
+                                                  struct onerow_span target,
+                                                  struct onerow_span definition,
+                                                  struct onerow_error *error);
 void or_ledger_close(struct or_ledger *ledger); /* one that is all zeros is accepted */
 
 /* A number for nonces. */

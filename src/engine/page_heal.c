@@ -112,11 +112,22 @@ static enum onerow_status send_and_wait(struct heal *heal, struct onerow_page_ca
     uint64_t now_ms = or_wake_now_ms();
     or_governor_tell(heal->pages->governor, leave, or_page_job_result(call), call->retry_after_ms,
                      now_ms);
-    if (call->requests > 1) {
-        or_governor_charge(heal->pages->governor, call->requests - 1, now_ms);
-    }
-    heal->report->pages.requests += call->requests > 1 ? call->requests : 1;
+    heal->report->pages.requests++;
     return ONEROW_OK;
+}
+
+/* All parts of the answer. */
+static enum onerow_status ask(struct heal *heal, struct onerow_page_call *call,
+                              struct onerow_error *error)
+{
+    enum onerow_status status = ONEROW_OK;
+    call->more = NULL;
+    do {
+        struct or_leave leave = {0};
+        status = get_leave(heal, &leave) ? send_and_wait(heal, call, &leave, error)
+                                         : or_fail(error, ONEROW_INTERRUPTED, "interrupted");
+    } while (status == ONEROW_OK && call->answer == ONEROW_PAGE_MORE);
+    return status;
 }
 
 /* A request that only looks, a few times if need be. UNAVAILABLE: no answer. */
@@ -128,11 +139,10 @@ static enum onerow_status look(struct heal *heal, struct onerow_page_call *call,
     call->timeout_ms = heal->pages->attempt.bounds.request;
     call->arena = &heal->arena;
     for (unsigned i = 0; i < ASK_TRIES && status == ONEROW_OK; i++) {
-        struct or_leave leave = {0};
-        if ((i && !sleep_for(heal, PAUSE_MS)) || !get_leave(heal, &leave)) {
+        if (i && !sleep_for(heal, PAUSE_MS)) {
             return or_fail(error, ONEROW_INTERRUPTED, "interrupted");
         }
-        status = send_and_wait(heal, call, &leave, error);
+        status = ask(heal, call, error);
         if (status == ONEROW_OK && call->answer == ONEROW_PAGE_OK) {
             return ONEROW_OK;
         }
@@ -295,10 +305,7 @@ static enum onerow_status find_pages(struct heal *heal, struct onerow_error *err
     uint64_t before = store->round_trips;
     enum onerow_status status =
         store->type->audit(heal->table->table, see_row, heal, see_twins, heal, error);
-    uint64_t requests = store->round_trips - before;
-    heal->report->pages.requests += requests;
-    or_governor_charge(heal->pages->governor, (uint32_t)or_u64_min(requests, OR_WINDOW_COUNT_MAX),
-                       or_wake_now_ms());
+    heal->report->pages.requests += store->round_trips - before;
     if (status != ONEROW_OK || heal->no_memory) {
         return status != ONEROW_OK ? status : no_memory(error);
     }

@@ -222,6 +222,7 @@ static const enum or_answer ANSWERS[] = {
     [ONEROW_PAGE_CONFLICT] = OR_ANSWER_CONFLICT,
     [ONEROW_PAGE_UNCERTAIN] = OR_ANSWER_UNCERTAIN,
     [ONEROW_PAGE_FAILED] = OR_ANSWER_FAILED,
+    [ONEROW_PAGE_MORE] = OR_ANSWER_FAILED, /* nobody asked for the rest */
 };
 
 enum or_breaker_result or_page_job_result(const struct onerow_page_call *call)

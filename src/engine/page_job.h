@@ -20,6 +20,7 @@ enum or_page_job_state {
     OR_PAGE_JOB_LEAVE, /* wants leave for `call`, before the swap that it follows */
     OR_PAGE_JOB_SWAP,  /* wants the ledger */
     OR_PAGE_JOB_PROBE, /* wants to be part of a probe */
+    OR_PAGE_JOB_PART,  /* is part of one whose answer has not come to its end */
     OR_PAGE_JOB_SEND,  /* wants to send `call` */
     OR_PAGE_JOB_OUT,   /* waits for an answer */
     OR_PAGE_JOB_SLEEP, /* until due_ms */

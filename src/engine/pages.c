@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- *     configuration ──> ledger     of this table's target: a namespace of its coordinator
- *                   ──> governor   the store's windows, shared by all who use the same account
- *                   ──> limits     how often and for how long something is tried
+ *     configuration ──> ledger   of this table's target: a namespace of its coordinator
+ *                   ──> limits   how often and for how long something is tried
  *
  * Time that is spent waiting for a window does not count as time in which something was tried; so
  * what a record may take is the same in a run of ten and in one of ten thousand.
@@ -17,25 +16,33 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "coordinator/coordinator.h"
+#include "engine/gate.h"
 
 #define BULK_MS     (30ULL * 60 * 1000) /* a record of a bulk is tried for so long */
 #define PATIENCE_MS (15ULL * 60 * 1000) /* a breaker stays open for so long */
-
-static const struct or_breaker_limits BREAKER = {
-    .percent = 20, .least = 10, .cool_ms = 10000, .cool_max_ms = 120000, .probe_ms = 70000};
 
 /* What belongs to an open table. */
 struct opened {
     struct or_pages pages; /* first */
     struct or_ledger ledger;
-    struct onerow_coordinator *windows; /* of their own; NULL: the ledger's, or none */
-    struct or_governor *governor;
     struct or_retry_limits retry;
     struct or_arena arena;
 };
 
 /* ---- the ledger ---------------------------------------------------------------------------------
  */
+
+/* Over the coordinator that keeps the windows, if it is the same one. */
+static enum onerow_status enter_ledger(const struct or_table *table, struct opened *opened,
+                                       struct onerow_span target, struct onerow_span definition,
+                                       const volatile bool *stop, struct onerow_error *error)
+{
+    const struct or_gate *gate = table->gate;
+    const char *url = table->config->ledger;
+    bool same = gate->coordinator && strcmp(gate->url, url) == 0;
+    return same ? or_ledger_enter(&opened->ledger, gate->coordinator, target, definition, error)
+                : or_ledger_open(&opened->ledger, url, target, definition, stop, error);
+}
 
 static enum onerow_status open_ledger(struct or_table *table, struct opened *opened,
                                       const volatile bool *stop, struct onerow_error *error)
@@ -55,8 +62,8 @@ static enum onerow_status open_ledger(struct or_table *table, struct opened *ope
     or_buffer_printf(&target, "%s %s", type->name, type->pages->target(table->table));
     status = definition.failed || target.failed
                  ? or_fail(error, ONEROW_NOMEM, "out of memory")
-                 : or_ledger_open(&opened->ledger, config->ledger, or_buffer_view(&target),
-                                  or_buffer_view(&definition), stop, error);
+                 : enter_ledger(table, opened, or_buffer_view(&target), or_buffer_view(&definition),
+                                stop, error);
     or_buffer_finish(&definition);
     or_buffer_finish(&target);
     return status;
@@ -83,55 +90,6 @@ static enum onerow_status mark_target(struct or_table *table, struct opened *ope
         *error = why;
     }
     return status;
-}
-
-/* ---- windows ------------------------------------------------------------------------------------
- */
-
-/* The coordinator that shares them: the ledger's, if it is the same one. NULL: they are this
- * process's own. */
-static enum onerow_status windows_of(const struct or_table *table, struct opened *opened,
-                                     const volatile bool *stop,
-                                     struct onerow_coordinator **coordinator,
-                                     struct onerow_error *error)
-{
-    const struct or_config_table *config = table->config;
-    const char *url = config->coordinator ? config->coordinator : config->ledger;
-    const struct onerow_coordinator_type *type = or_coordinator_type_of(url);
-    *coordinator = NULL;
-    if (config->store->n_windows == 0 || !type || !type->leases) {
-        return ONEROW_OK;
-    }
-    if (strcmp(url, config->ledger) == 0) {
-        *coordinator = opened->ledger.coordinator;
-        return ONEROW_OK;
-    }
-    struct onerow_coordinator_options options = {.url = url, .wait_ms = 10000, .stop = stop};
-    enum onerow_status status = type->open(&options, &opened->windows, error);
-    *coordinator = opened->windows;
-    return status;
-}
-
-static enum onerow_status open_governor(const struct or_table *table, struct opened *opened,
-                                        const struct or_table_options *options,
-                                        struct onerow_error *error)
-{
-    struct onerow_coordinator *coordinator = NULL;
-    enum onerow_status status = windows_of(table, opened, options->stop, &coordinator, error);
-    if (status != ONEROW_OK) {
-        return status;
-    }
-    const struct onerow_store_type *type = table->store->type;
-    const char *account = type->pages->account ? type->pages->account(table->store) : "";
-    const char *budget = or_arena_printf(&opened->arena, "windows:%s:%s", type->name, account);
-    struct or_governor_options how = {.windows = table->config->store->windows,
-                                      .n_windows = table->config->store->n_windows,
-                                      .coordinator = coordinator,
-                                      .budget = or_span(budget),
-                                      .breaker = &BREAKER,
-                                      .probe_first = options->bulk};
-    opened->governor = budget ? or_governor_create(&how) : NULL;
-    return opened->governor ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 
 /* ---- defaults -----------------------------------------------------------------------------------
@@ -244,10 +202,9 @@ enum onerow_status or_pages_open(struct or_table *table, const struct or_table_o
     table->pages = &opened->pages;
     enum onerow_status status = open_ledger(table, opened, options->stop, error);
     status = status == ONEROW_OK ? mark_target(table, opened, error) : status;
-    status = status == ONEROW_OK ? open_governor(table, opened, options, error) : status;
     status = status == ONEROW_OK ? find_defaults(table, opened, error) : status;
     opened->pages.ledger = &opened->ledger;
-    opened->pages.governor = opened->governor;
+    opened->pages.governor = table->gate->governor;
     if (status == ONEROW_OK) {
         set_limits(opened, table->config, options);
         set_advice(opened, table->config);
@@ -261,10 +218,6 @@ void or_pages_close(struct or_pages *pages)
         return;
     }
     struct opened *opened = (struct opened *)(void *)pages;
-    or_governor_destroy(opened->governor);
-    if (opened->windows) {
-        opened->windows->type->close(opened->windows);
-    }
     or_ledger_close(&opened->ledger);
     or_arena_finish(&opened->arena);
     free(opened);

@@ -5,8 +5,10 @@
  *   fill     free jobs take new tasks, many at once, so that their look-ups go together
  *   step     every job whose event is there gives its next command
  *   send     requests that the governor gives leave to, one at a time where the store wants it so
- *   ledger   all READs go as one call, then all SWAPs as another one
- *   probes   look-ups of many keys go as one request, once nobody is about to want one, too
+ *   ledger   all READs go as one call, then all SWAPs as another one; while requests are out, those
+ *            of some ms together: what a call costs (it waits for the disk), it costs for many
+ *   probes   look-ups of many keys go as one request, once nobody is about to want one, too; what
+ *            is answered in parts goes on before others begin
  *   wait     for the next answer, or until a job has slept enough
  *
  * Three things are seen to before a request, in this order: that no other one of its line is out,
@@ -37,10 +39,20 @@
 #include "base/wake.h"
 #include "engine/driver_blocking.h"
 
-#define ACTIVE  200U /* jobs */
-#define GROUP   100U /* that are free before they are filled again, unless nothing else goes on */
-#define PROBES  8U   /* out at a time */
-#define TURN_MS 50U  /* a stop is seen within this */
+#define ACTIVE    200U /* jobs */
+#define GROUP     100U /* that are free before they are filled again, unless nothing else goes on */
+#define PROBES    8U   /* out at a time */
+#define TURN_MS   50U  /* a stop is seen within this */
+#define ROUND_MS  1000U /* there is a round at least as often */
+#define OUT_MAX   32U   /* requests at a time: each may need a connection of its own */
+#define GATHER_MS 5U    /* the ledger is asked within this, or for … */
+#define GATHERED  32U   /* … so many at once */
+
+enum probe_state {
+    PROBE_FREE,
+    PROBE_OUT,
+    PROBE_PART, /* there is more to be asked for */
+};
 
 /* A request that looks for several keys. */
 struct probe {
@@ -50,7 +62,7 @@ struct probe {
     const struct onerow_record *keys[ACTIVE];
     size_t n;
     struct or_arena arena;
-    bool out;
+    enum probe_state state;
 };
 
 struct loop {
@@ -63,6 +75,8 @@ struct loop {
     struct or_page_job jobs[ACTIVE];
     struct probe probes[PROBES];
     uint64_t turn;
+    size_t n_out;        /* requests */
+    uint64_t gather_ms;  /* since when somebody wants the ledger; 0: nobody does */
     uint64_t hold_ms;    /* there is no leave before; 0: there may be */
     uint64_t held_ms;    /* since when there is none; 0: there was, the last time */
     uint64_t blocked_ms; /* since when breaker or coordinator let nothing pass; 0: they do */
@@ -232,8 +246,8 @@ static void explain(struct loop *loop, struct or_ledger_question *questions, siz
     }
 }
 
-/* All jobs in this state, as one call. Whether there were any. */
-static bool ask(struct loop *loop, enum or_page_job_state state, ask_ledger *how)
+/* All jobs in this state, as one call. */
+static void ask(struct loop *loop, enum or_page_job_state state, ask_ledger *how)
 {
     struct or_ledger_question questions[ACTIVE];
     size_t n = 0;
@@ -257,7 +271,6 @@ static bool ask(struct loop *loop, enum or_page_job_state state, ask_ledger *how
             explain(loop, questions, n);
         }
     }
-    return n > 0;
 }
 
 /* A sweep needs no number. */
@@ -408,7 +421,7 @@ static void note_given(struct loop *loop, const struct or_leave *leave, uint64_t
 static bool get_leave(struct loop *loop, struct or_leave *leave, uint32_t wanted)
 {
     uint64_t now_ms = or_wake_now_ms();
-    if (now_ms < loop->hold_ms) {
+    if (now_ms < loop->hold_ms || loop->n_out >= OUT_MAX) {
         return false;
     }
     *leave = or_governor_ask(loop->pages->governor, wanted, now_ms);
@@ -436,18 +449,46 @@ static void look_at_patience(struct loop *loop)
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+/* A set of lines; more than half of it stays empty. */
+#define LINES 512U
+struct lines {
+    uint64_t taken[LINES];
+};
+
 static bool occupies_line(const struct or_page_job *job)
 {
     return job->line && (job->state == OR_PAGE_JOB_OUT || job->leave.given);
 }
 
-static bool line_is_free(const struct loop *loop, uint64_t line)
+/* A place for the line among those of the set: where it is, or where it would be. */
+static size_t place_of(const struct lines *lines, uint64_t line)
 {
-    bool is_free = true;
-    for (size_t i = 0; i < ACTIVE && line && is_free; i++) {
-        is_free = loop->jobs[i].line != line || !occupies_line(&loop->jobs[i]);
+    size_t at = line % LINES;
+    while (lines->taken[at] && lines->taken[at] != line) {
+        at = (at + 1) % LINES;
+    }
+    return at;
+}
+
+/* False: somebody has it. */
+static bool take_line(struct lines *lines, uint64_t line)
+{
+    size_t at = line ? place_of(lines, line) : 0;
+    bool is_free = line == 0 || lines->taken[at] == 0;
+    if (line) {
+        lines->taken[at] = line;
     }
     return is_free;
+}
+
+static void take_lines(const struct loop *loop, struct lines *lines)
+{
+    memset(lines, 0, sizeof *lines);
+    for (size_t i = 0; i < ACTIVE; i++) {
+        if (occupies_line(&loop->jobs[i])) {
+            (void)take_line(lines, loop->jobs[i].line);
+        }
+    }
 }
 
 static bool begin_call(struct loop *loop, struct onerow_page_call *call)
@@ -458,6 +499,7 @@ static bool begin_call(struct loop *loop, struct onerow_page_call *call)
         return false;
     }
     loop->stats->requests++;
+    loop->n_out++;
     return true;
 }
 
@@ -507,13 +549,13 @@ static void send(struct loop *loop, struct or_page_job *job)
     }
 }
 
+/* `wanted`: how many may be sent now, this one included; 0: not this one, because of its line. */
 static void try_to_send(struct loop *loop, struct or_page_job *job, uint32_t wanted)
 {
     if (expire(loop, job)) {
         return;
     }
-    if (!job->leave.given &&
-        (!line_is_free(loop, job->line) || !get_leave(loop, &job->leave, wanted))) {
+    if (!job->leave.given && (!wanted || !get_leave(loop, &job->leave, wanted))) {
         if (is_ending(loop)) {
             answer_failed(loop, job);
         }
@@ -563,11 +605,23 @@ static void send_all(struct loop *loop)
 {
     struct or_page_job *list[ACTIVE];
     size_t n_probes = 0;
+    bool may[ACTIVE];
+    struct lines lines;
     loop->once_more = false;
     size_t n = collect(loop, list, &n_probes);
+    if (n == 0) {
+        return;
+    }
     qsort(list, n, sizeof(struct or_page_job *), by_rank);
+    take_lines(loop, &lines);
+    uint32_t wanted = n_probes > 0;
     for (size_t i = 0; i < n; i++) {
-        try_to_send(loop, list[i], (uint32_t)(n - i + (n_probes > 0)));
+        may[i] = !list[i]->leave.given && take_line(&lines, list[i]->line);
+        wanted += may[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        try_to_send(loop, list[i], may[i] ? wanted : 0);
+        wanted -= may[i];
     }
 }
 
@@ -576,7 +630,16 @@ static void send_all(struct loop *loop)
 static struct probe *free_probe(struct loop *loop)
 {
     size_t i = 0;
-    while (i < PROBES && loop->probes[i].out) {
+    while (i < PROBES && loop->probes[i].state != PROBE_FREE) {
+        i++;
+    }
+    return i < PROBES ? &loop->probes[i] : NULL;
+}
+
+static struct probe *probe_in_parts(struct loop *loop)
+{
+    size_t i = 0;
+    while (i < PROBES && loop->probes[i].state != PROBE_PART) {
         i++;
     }
     return i < PROBES ? &loop->probes[i] : NULL;
@@ -594,6 +657,20 @@ static void gather(struct loop *loop, struct probe *probe)
             probe->keys[probe->n++] = job->key;
         }
     }
+    probe->call = (struct onerow_page_call){.what = ONEROW_PAGE_PROBE,
+                                            .table = loop->table->table,
+                                            .keys = probe->keys,
+                                            .n_keys = probe->n,
+                                            .timeout_ms = loop->pages->attempt.bounds.request,
+                                            .arena = &probe->arena};
+}
+
+static void set_probe(struct probe *probe, enum probe_state state, enum or_page_job_state jobs)
+{
+    probe->state = state;
+    for (size_t i = 0; i < probe->n; i++) {
+        probe->jobs[i]->state = jobs;
+    }
 }
 
 static void send_probe(struct loop *loop, struct probe *probe)
@@ -603,28 +680,59 @@ static void send_probe(struct loop *loop, struct probe *probe)
         loop->once_more = true;
         return;
     }
-    probe->call = (struct onerow_page_call){.what = ONEROW_PAGE_PROBE,
-                                            .table = loop->table->table,
-                                            .keys = probe->keys,
-                                            .n_keys = probe->n,
-                                            .timeout_ms = loop->pages->attempt.bounds.request,
-                                            .arena = &probe->arena};
-    probe->out = begin_call(loop, &probe->call);
-    loop->stats->probes += probe->out;
-    for (size_t i = 0; i < probe->n && probe->out; i++) {
-        probe->jobs[i]->state = OR_PAGE_JOB_OUT;
+    bool first = probe->state == PROBE_FREE;
+    if (begin_call(loop, &probe->call)) {
+        loop->stats->probes += first;
+        set_probe(probe, PROBE_OUT, OR_PAGE_JOB_OUT);
+    }
+}
+
+/* The next one to be sent; NULL: there is none. */
+static struct probe *next_probe(struct loop *loop)
+{
+    struct probe *probe = probe_in_parts(loop);
+    if (!probe && (probe = free_probe(loop))) {
+        gather(loop, probe);
+    }
+    return probe && probe->n ? probe : NULL;
+}
+
+static void take(struct loop *loop, struct or_page_job *job, const struct onerow_page_call *call)
+{
+    if (!or_page_job_take(job, call)) {
+        no_memory(loop);
+        job->event = (struct or_event){.answer = OR_ANSWER_UNCERTAIN};
+    }
+    job->state = OR_PAGE_JOB_STEP;
+}
+
+static void end_probe(struct loop *loop, struct probe *probe)
+{
+    for (size_t i = 0; i < probe->n; i++) {
+        take(loop, probe->jobs[i], &probe->call);
+    }
+    or_arena_reset(&probe->arena);
+    probe->state = PROBE_FREE;
+}
+
+/* Nothing more is asked for, and no answer that is not complete is one. */
+static void give_up_parts(struct loop *loop)
+{
+    struct probe *probe = is_ending(loop) ? probe_in_parts(loop) : NULL;
+    while (probe) {
+        probe->call.answer = ONEROW_PAGE_FAILED;
+        end_probe(loop, probe);
+        probe = probe_in_parts(loop);
     }
 }
 
 static void send_probes(struct loop *loop)
 {
     bool going = true;
+    give_up_parts(loop);
     while (going && loop->status == ONEROW_OK) {
-        struct probe *probe = free_probe(loop);
-        if (probe) {
-            gather(loop, probe);
-        }
-        going = probe && probe->n && !loop->once_more && get_leave(loop, &probe->leave, 1);
+        struct probe *probe = next_probe(loop);
+        going = probe && !loop->once_more && get_leave(loop, &probe->leave, 1);
         if (going) {
             send_probe(loop, probe);
         }
@@ -638,25 +746,12 @@ static void send_probes(struct loop *loop)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-static void take(struct loop *loop, struct or_page_job *job, const struct onerow_page_call *call)
-{
-    if (!or_page_job_take(job, call)) {
-        no_memory(loop);
-        job->event = (struct or_event){.answer = OR_ANSWER_UNCERTAIN};
-    }
-    job->state = OR_PAGE_JOB_STEP;
-}
-
 static void tell(struct loop *loop, const struct onerow_page_call *call,
                  const struct or_leave *leave)
 {
     uint64_t retry_ms = call->answer == ONEROW_PAGE_RATE ? call->retry_after_ms : 0;
     or_governor_tell(loop->pages->governor, leave, or_page_job_result(call), retry_ms,
                      or_wake_now_ms());
-    if (call->requests > 1) {
-        or_governor_charge(loop->pages->governor, call->requests - 1, or_wake_now_ms());
-        loop->stats->requests += call->requests - 1;
-    }
     loop->hold_ms = 0; /* the breaker may have closed */
     loop->stats->conflicts += call->answer == ONEROW_PAGE_CONFLICT;
     loop->stats->rated += call->answer == ONEROW_PAGE_RATE;
@@ -665,6 +760,7 @@ static void tell(struct loop *loop, const struct onerow_page_call *call,
 
 static void answered(struct loop *loop, struct onerow_page_call *call)
 {
+    loop->n_out--;
     if (call->owner) {
         struct or_page_job *job = call->owner;
         tell(loop, call, &job->leave);
@@ -673,11 +769,11 @@ static void answered(struct loop *loop, struct onerow_page_call *call)
     }
     struct probe *probe = (struct probe *)(void *)((char *)call - offsetof(struct probe, call));
     tell(loop, call, &probe->leave);
-    for (size_t i = 0; i < probe->n; i++) {
-        take(loop, probe->jobs[i], call);
+    if (call->answer == ONEROW_PAGE_MORE) {
+        set_probe(probe, PROBE_PART, OR_PAGE_JOB_PART);
+    } else {
+        end_probe(loop, probe);
     }
-    or_arena_reset(&probe->arena);
-    probe->out = false;
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
@@ -704,9 +800,18 @@ static uint64_t next_due(const struct loop *loop)
         case OR_PAGE_JOB_OUT: break;
         case OR_PAGE_JOB_BEGIN:
         case OR_PAGE_JOB_SLEEP: due_ms = or_u64_min(due_ms, job->due_ms); break;
+        case OR_PAGE_JOB_READ:
+        case OR_PAGE_JOB_SWAP:
+            due_ms = or_u64_min(due_ms, or_u64_add(loop->gather_ms, GATHER_MS));
+            break;
         case OR_PAGE_JOB_SEND:
+            due_ms = or_u64_min(due_ms,
+                                job->command.deadline_ms ? job->command.deadline_ms : UINT64_MAX);
+            due_ms = or_u64_min(due_ms, hold_ms);
+            break;
         case OR_PAGE_JOB_LEAVE:
-        case OR_PAGE_JOB_PROBE: due_ms = or_u64_min(due_ms, hold_ms); break;
+        case OR_PAGE_JOB_PROBE:
+        case OR_PAGE_JOB_PART: due_ms = or_u64_min(due_ms, hold_ms); break;
         default: return 0;
         }
     }
@@ -726,17 +831,25 @@ static void wake_up(struct loop *loop)
     }
 }
 
+/* For as long as there is nothing else to do: a round only to see the stop would be waste. */
 static void wait(struct loop *loop)
 {
-    uint64_t ms = or_u64_min(or_u64_sub(next_due(loop), or_wake_now_ms()), TURN_MS);
-    if (any_out(loop)) {
-        struct onerow_page_call *call = loop->ops->finish(loop->table->store, ms);
-        while (call) {
-            answered(loop, call);
-            call = loop->ops->finish(loop->table->store, 0);
+    struct onerow_page_call *call = NULL;
+    uint64_t due_ms = or_u64_min(next_due(loop), or_u64_add(or_wake_now_ms(), ROUND_MS));
+    uint64_t left_ms = or_u64_sub(due_ms, or_wake_now_ms());
+    bool out = any_out(loop);
+    do {
+        uint64_t ms = or_u64_min(left_ms, TURN_MS);
+        if (out) {
+            call = loop->ops->finish(loop->table->store, ms);
+        } else if (ms) {
+            (void)poll(NULL, 0, (int)ms);
         }
-    } else if (ms) {
-        (void)poll(NULL, 0, (int)ms);
+        left_ms = or_u64_sub(due_ms, or_wake_now_ms());
+    } while (!call && left_ms && loop->stopping == or_flag_is_set(loop->stop));
+    while (call) {
+        answered(loop, call);
+        call = loop->ops->finish(loop->table->store, 0);
     }
     wake_up(loop);
 }
@@ -752,6 +865,33 @@ static bool any_left(const struct loop *loop)
     return left;
 }
 
+static size_t count_asking(const struct loop *loop)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ACTIVE; i++) {
+        enum or_page_job_state state = loop->jobs[i].state;
+        n += state == OR_PAGE_JOB_READ || state == OR_PAGE_JOB_SWAP;
+    }
+    return n;
+}
+
+/* False: nobody wants the ledger, not even in a moment. */
+static bool ask_ledger_for_all(struct loop *loop)
+{
+    size_t n = count_asking(loop);
+    uint64_t now_ms = or_wake_now_ms();
+    loop->gather_ms = n == 0 ? 0 : loop->gather_ms ? loop->gather_ms : now_ms;
+    if (n && (n >= GATHERED || !any_out(loop) || is_ending(loop) ||
+              now_ms >= or_u64_add(loop->gather_ms, GATHER_MS))) {
+        ask(loop, OR_PAGE_JOB_READ, or_ledger_read);
+        if (loop->status == ONEROW_OK) {
+            ask(loop, OR_PAGE_JOB_SWAP, or_ledger_swap);
+        }
+        loop->gather_ms = 0;
+    }
+    return n > 0;
+}
+
 static void go_on(struct loop *loop)
 {
     while (any_left(loop) && loop->status == ONEROW_OK) {
@@ -760,9 +900,7 @@ static void go_on(struct loop *loop)
         begin_all(loop);
         step_all(loop);
         send_all(loop);
-        bool asked = ask(loop, OR_PAGE_JOB_READ, or_ledger_read);
-        asked |= loop->status == ONEROW_OK && ask(loop, OR_PAGE_JOB_SWAP, or_ledger_swap);
-        if (!asked && loop->status == ONEROW_OK) {
+        if (loop->status == ONEROW_OK && !ask_ledger_for_all(loop)) {
             send_probes(loop);
         }
         if (any_left(loop)) {
@@ -776,6 +914,7 @@ static void go_on(struct loop *loop)
  * answered with FAILED, until each task has said what is known of it. */
 static void end(struct loop *loop)
 {
+    give_up_parts(loop);
     for (size_t i = 0; i < ACTIVE; i++) {
         struct or_page_job *job = &loop->jobs[i];
         if (job->state == OR_PAGE_JOB_BEGIN) {

@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "core/key.h"
 #include "core/order.h"
+#include "engine/gate.h"
 #include "engine/pages.h"
 #include "store/store.h"
 
@@ -93,6 +94,18 @@ static enum onerow_status look(struct or_table *table, struct onerow_error *erro
     return or_table_index(table) ? ONEROW_OK : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 
+static enum onerow_status open_gate(struct or_table *table, bool bulk, struct onerow_error *error)
+{
+    const struct onerow_store_type *type = or_store_type_of(table->opened_with.url);
+    if (!type || !type->pages) {
+        return ONEROW_OK;
+    }
+    enum onerow_status status =
+        or_gate_open(table->config, type, &table->opened_with, bulk, &table->gate, error);
+    table->opened_with.gate = table->gate ? &table->gate->base : NULL;
+    return status;
+}
+
 static enum onerow_status open_store(struct or_table *table, const struct or_table_options *options,
                                      struct onerow_error *error)
 {
@@ -107,7 +120,10 @@ static enum onerow_status open_store(struct or_table *table, const struct or_tab
                                       .version = store->version,
                                       .stop = options->stop};
     table->connections = store->connections ? store->connections : OR_CONNECTIONS;
-    return or_store_open(store->url, &table->opened_with, &table->store, error);
+    enum onerow_status status = open_gate(table, options->bulk, error);
+    return status == ONEROW_OK
+               ? or_store_open(store->url, &table->opened_with, &table->store, error)
+               : status;
 }
 
 /* What the configuration says of pages is for stores of pages. */
@@ -303,6 +319,7 @@ void or_table_close(struct or_table *table)
         table->store->type->close(table->store);
     }
     or_pages_close(table->pages);
+    or_gate_close(table->gate);
     or_table_unindex(table);
     free(table);
 }

@@ -21,12 +21,14 @@ struct or_layout {
     uint16_t place[OR_LAYOUT_FIELDS];  /* of field i among the record's values */
 };
 
+struct or_gate;
 struct or_pages;
 struct or_table_ahead;
 
 struct or_table {
     const struct or_config_table *config;
     struct onerow_table_spec spec;    /* config's, with compare_order and want_ids set */
+    struct or_gate *gate;             /* before the store, if that counts requests; owned */
     struct onerow_store *store;       /* owned */
     struct onerow_store_table *table; /* owned; NULL while the table is missing */
     size_t *name_lens;                /* of the columns' names; owned */

@@ -30,11 +30,12 @@
 #include "base/u64.h"
 #include "base/wake.h"
 
-#define CONNECT_MS  10000U
-#define IDLE_MAX_S  30L /* a connection that was not used for so long is not used again */
-#define IDLE_EASY   16U /* handles kept for the next requests */
-#define BAD_RUN     3U  /* failures in a row after which connections are new */
-#define LONG_MAX_MS 2000000000U
+#define CONNECT_MS       10000U
+#define IDLE_MAX_S       30L /* a connection that was not used for so long is not used again */
+#define IDLE_CONNECTIONS 32L /* likewise; libcurl keeps a few times what goes on just now */
+#define IDLE_EASY        32U /* handles kept for the next requests */
+#define BAD_RUN          3U  /* failures in a row after which connections are new */
+#define LONG_MAX_MS      2000000000U
 
 struct or_http {
     struct or_http_options options;
@@ -427,8 +428,9 @@ struct or_http *or_http_create(const struct or_http_options *options)
     }
     http->options = *options;
     http->multi = curl_multi_init();
-    if (!http->multi) {
-        free(http);
+    if (!http->multi ||
+        curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS) != CURLM_OK) {
+        or_http_destroy(http);
         return NULL;
     }
     return http;

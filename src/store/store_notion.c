@@ -84,11 +84,18 @@ static bool is_token(struct onerow_span token)
     return good;
 }
 
-static enum onerow_status read_token(struct or_notion_store *store, struct onerow_span token,
+static struct onerow_span token_of(const struct onerow_store_options *options)
+{
+    struct onerow_span given =
+        options->token.len ? options->token : or_span(getenv("NOTION_TOKEN"));
+    return or_span_trim(given); /* files end in a line end */
+}
+
+static enum onerow_status read_token(struct or_notion_store *store,
+                                     const struct onerow_store_options *options,
                                      struct onerow_error *error)
 {
-    struct onerow_span given = token.len ? token : or_span(getenv("NOTION_TOKEN"));
-    given = or_span_trim(given); /* files end in a line end */
+    struct onerow_span given = token_of(options);
     if (given.len == 0) {
         return or_fail(
             error, ONEROW_CONFIG,
@@ -107,17 +114,6 @@ static enum onerow_status read_token(struct or_notion_store *store, struct onero
     store->authorization = or_buffer_steal(&header);
     return store->token && store->authorization ? ONEROW_OK
                                                 : or_fail(error, ONEROW_NOMEM, "out of memory");
-}
-
-/* Notion counts the requests of an integration, whatever its tokens are. Without its id the token's
- * digest stands for it, which tells nothing of the token. */
-static void name_account(struct or_notion_store *store)
-{
-    if (*store->bot) {
-        memcpy(store->account, store->bot, sizeof store->bot);
-    } else {
-        or_sha256_hex(or_span(store->token), store->account);
-    }
 }
 
 /* Who the token is: what it wrote was not written by a person. A token that may not know counts
@@ -176,16 +172,14 @@ static enum onerow_status notion_open(const struct onerow_store_options *options
     store->wait_ms = options->wait_ms;
     store->read_only = options->read_only;
     store->stop = options->stop;
+    store->gate = options->gate;
     enum onerow_status status = read_url(store, options->url, &http, error);
     status = status == ONEROW_OK ? read_version(store, options->version, error) : status;
-    status = status == ONEROW_OK ? read_token(store, options->token, error) : status;
+    status = status == ONEROW_OK ? read_token(store, options, error) : status;
     if (status == ONEROW_OK && !(store->http = or_http_create(&http))) {
         status = or_fail(error, ONEROW_NOMEM, "notion: libcurl cannot be used, or out of memory");
     }
     status = status == ONEROW_OK ? ask_bot(store, error) : status;
-    if (status == ONEROW_OK) {
-        name_account(store);
-    }
     if (status != ONEROW_OK) {
         notion_close(&store->base);
         return status;
@@ -226,9 +220,13 @@ static enum onerow_status notion_statement(struct onerow_store_table *table, con
         or_notion_table_of(table)->spec.name);
 }
 
-static const char *notion_account(const struct onerow_store *store)
+/* Notion counts the requests of a connection. Its id would have to be asked for, and an integration
+ * has one token at a time; so the token's digest stands for it, which tells nothing of the token.
+ */
+static void notion_account(const struct onerow_store_options *options,
+                           char name[ONEROW_ACCOUNT_MAX])
 {
-    return ((const struct or_notion_store *)store)->account;
+    or_sha256_hex(token_of(options), name);
 }
 
 static const char *notion_target(const struct onerow_store_table *table)

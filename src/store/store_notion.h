@@ -96,11 +96,11 @@ struct or_notion_store {
     uint64_t wait_ms;
     bool read_only;
     const volatile bool *stop;
+    struct onerow_gate *gate;    /* borrowed; NULL: none */
     char *origin;                /* "https://api.notion.com"; owned */
     char *token;                 /* owned, wiped */
     char *authorization;         /* owned, wiped */
     char bot[OR_NOTION_ID];      /* the token's own user; "" while it is not known */
-    char account[OR_SHA256_HEX]; /* whom Notion counts requests of */
     struct or_notion_call *out;  /* calls under way */
     struct or_notion_call *over; /* calls to be given out */
 };

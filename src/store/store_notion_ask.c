@@ -2,6 +2,7 @@
  *
  * Requests that only look and are waited for: at opening, for get and audit. They are asked again
  * when Notion was busy: after the whole Retry-After, else after a pause that doubles, a few times.
+ * Each one asks the gate first, and what it waits there is nobody's fault.
  */
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,30 @@ static bool pause_for(const struct or_notion_store *store, uint64_t ms)
     return !or_flag_is_set(store->stop);
 }
 
+static bool is_busy(const struct or_notion_answer *answer)
+{
+    return (answer->status == 429 &&
+            strcmp(answer->rate_reason, "public_api_request_blocked") != 0) ||
+           answer->status == 529;
+}
+
+/* Leave for one request. *until_ms moves with what it took. */
+static enum onerow_status pass_gate(const struct or_notion_store *store, uint64_t *until_ms,
+                                    struct onerow_error *error)
+{
+    uint64_t before_ms = or_wake_now_ms();
+    enum onerow_status status = store->gate ? store->gate->pass(store->gate, error) : ONEROW_OK;
+    *until_ms = or_u64_add(*until_ms, or_u64_sub(or_wake_now_ms(), before_ms));
+    return status;
+}
+
+static void tell_gate(const struct or_notion_store *store, const struct or_notion_answer *answer)
+{
+    if (store->gate && answer->retry_after_ms && is_busy(answer)) {
+        store->gate->hold(store->gate, answer->retry_after_ms);
+    }
+}
+
 static bool ask_once(struct or_notion_store *store, struct or_notion_ask *ask)
 {
     struct or_buffer url;
@@ -65,13 +90,6 @@ static bool ask_once(struct or_notion_store *store, struct or_notion_ask *ask)
     or_buffer_finish(&url);
     or_buffer_finish(&body);
     return sent;
-}
-
-static bool is_busy(const struct or_notion_answer *answer)
-{
-    return (answer->status == 429 &&
-            strcmp(answer->rate_reason, "public_api_request_blocked") != 0) ||
-           answer->status == 529;
 }
 
 static bool may_pass(const struct or_notion_answer *answer)
@@ -113,11 +131,16 @@ enum onerow_status or_notion_ask(struct or_notion_store *store, struct or_notion
     uint64_t pause_ms = PAUSE_MS;
     for (unsigned tries = 1;; tries++) {
         or_notion_ask_finish(ask);
+        enum onerow_status status = pass_gate(store, &until_ms, error);
+        if (status != ONEROW_OK) {
+            return status;
+        }
         if (!ask_once(store, ask)) {
             return or_fail(error, ONEROW_NOMEM, "out of memory");
         }
         or_notion_read(&ask->request, &ask->answer);
-        enum onerow_status status = status_of(&ask->answer);
+        tell_gate(store, &ask->answer);
+        status = status_of(&ask->answer);
         bool busy = is_busy(&ask->answer);
         uint64_t ms = or_u64_max(busy ? ask->answer.retry_after_ms : 0, pause_ms);
         if (or_flag_is_set(store->stop)) {

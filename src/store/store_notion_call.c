@@ -6,7 +6,8 @@
  *     CHILDREN  of pages that seem to carry one key: has it something inside? One request each,
  *               for the page object does not say, and a page with content is not thrown away
  *
- * The call's time is that of all its requests together. An answer that is not complete is none: a
+ * After each but the last one the call goes back with MORE, so that the next one has leave of its
+ * own; what was found so far lies in the call's arena. An answer that is not complete is none: a
  * look-up fails as a whole. Nothing is ever sent a second time.
  */
 #include <stdlib.h>
@@ -20,18 +21,22 @@
 
 #define TWINS_LOOKED_AT 200U /* more found pages than this all count as having something inside */
 
+/* How far a look-up has come. Lies in the call's arena, from its first request to its last. */
+struct look {
+    struct or_notion_results results;
+    size_t keys_done;  /* of a PROBE: keys whose pages are all known … */
+    size_t keys_asked; /* … and those that are being asked for */
+    bool children;     /* past QUERY */
+    size_t child;      /* the page being asked about */
+};
+
 struct or_notion_call {
     struct or_http_request request;
     struct onerow_page_call *call;
     struct or_notion_store *store;
     struct or_buffer url;  /* of the request */
     struct or_buffer body; /* likewise */
-    uint64_t until_ms;
-    struct or_notion_results results;
-    size_t keys_done;  /* of a PROBE: keys whose pages are all known … */
-    size_t keys_asked; /* … and those that are being asked for */
-    bool children;     /* past QUERY */
-    size_t child;      /* the page being asked about */
+    struct look *look;     /* NULL: it is no look-up */
     struct or_notion_call *next;
 };
 
@@ -50,6 +55,12 @@ uint64_t or_notion_call_line(const struct onerow_page_call *call)
     case ONEROW_PAGE_CREATE_KEYED: return or_notion_table_of(call->table)->line;
     default: return or_notion_line(call->page);
     }
+}
+
+/* Past the query. */
+static bool asks_for_children(const struct or_notion_call *job)
+{
+    return job->look && job->look->children;
 }
 
 /* ---- over --------------------------------------------------------------------------------------
@@ -123,37 +134,29 @@ bool or_notion_send(struct or_notion_store *store, struct or_http_request *reque
     return !path->failed && !body->failed && or_http_start(store->http, request);
 }
 
-/* Sends what url and body hold. Only without memory, or without time, it ends at once. */
+/* Sends what url and body hold. Only without memory it ends at once. */
 static void dispatch(struct or_notion_call *job, const char *method)
 {
-    uint64_t now_ms = or_wake_now_ms();
-    if (now_ms >= job->until_ms) {
-        end(job, ONEROW_PAGE_FAILED, "no time was left for the next request");
-        return;
-    }
     job->request.owner = job;
-    job->call->requests++;
     if (!or_notion_send(job->store, &job->request, job->store->version, method, &job->url,
-                        &job->body, job->until_ms - now_ms)) {
+                        &job->body, job->call->timeout_ms)) {
         end(job, ONEROW_PAGE_FAILED, "out of memory");
     }
-}
-
-/* The request before is over: its memory is used again. */
-static void clear(struct or_notion_call *job)
-{
-    or_buffer_finish(&job->request.answer);
-    or_buffer_clear(&job->url);
-    or_buffer_clear(&job->body);
-    or_buffer_text(&job->url, job->store->origin);
 }
 
 /* ---- look-ups
  * -------------------------------------------------------------------------------------- */
 
+/* The next request is one of its own. */
+static void go_on(struct or_notion_call *job)
+{
+    job->call->more = job->look;
+    end(job, ONEROW_PAGE_MORE, "the answer has not come to its end");
+}
+
 static void add_blank_filter(struct or_notion_call *job)
 {
-    const struct or_notion_table *table = job->results.table;
+    const struct or_notion_table *table = job->look->results.table;
     or_buffer_text(&job->body, "\"filter\":{\"property\":");
     or_buffer_json(&job->body, or_span(table->columns[table->title].name));
     or_buffer_text(&job->body, ",\"title\":{\"starts_with\":");
@@ -164,18 +167,18 @@ static void add_blank_filter(struct or_notion_call *job)
 static void send_query(struct or_notion_call *job)
 {
     const struct onerow_page_call *call = job->call;
-    clear(job);
-    or_notion_query_path(job->results.table, &job->url);
+    struct look *look = job->look;
+    or_notion_query_path(look->results.table, &job->url);
     or_buffer_char(&job->body, '{');
     if (call->what == ONEROW_PAGE_PROBE) {
-        job->keys_asked = or_notion_filter(job->results.table, call->keys, job->keys_done,
-                                           call->n_keys, &job->body);
+        look->keys_asked = or_notion_filter(look->results.table, call->keys, look->keys_done,
+                                            call->n_keys, &job->body);
     } else {
         add_blank_filter(job);
     }
-    if (job->results.cursor) {
+    if (look->results.cursor) {
         or_buffer_text(&job->body, "\"start_cursor\":");
-        or_buffer_json(&job->body, or_span(job->results.cursor));
+        or_buffer_json(&job->body, or_span(look->results.cursor));
         or_buffer_char(&job->body, ',');
     }
     or_buffer_printf(&job->body, "\"page_size\":%u}", OR_NOTION_PAGE_SIZE);
@@ -210,39 +213,48 @@ static bool has_twin(const struct or_notion_results *results, size_t at)
     return false;
 }
 
-static void look_at_children(struct or_notion_call *job);
+static void end_look(struct or_notion_call *job)
+{
+    job->call->found = job->look->results.pages;
+    job->call->n_found = job->look->results.n;
+    end(job, ONEROW_PAGE_OK, NULL);
+}
+
+/* Goes on to the next page that may be a twin's loser, if there is one. */
+static void look_for_children(struct or_notion_call *job)
+{
+    struct look *look = job->look;
+    struct or_notion_results *results = &look->results;
+    while (look->child < results->n &&
+           (results->pages[look->child].attached || !has_twin(results, look->child))) {
+        look->child++;
+    }
+    if (look->child == results->n) {
+        end_look(job);
+    } else {
+        go_on(job);
+    }
+}
+
+static void send_children(struct or_notion_call *job)
+{
+    const struct look *look = job->look;
+    or_buffer_printf(&job->url, "/v1/blocks/%s", look->results.pages[look->child].id.data);
+    dispatch(job, "GET");
+}
 
 static void end_query(struct or_notion_call *job)
 {
-    struct or_notion_results *results = &job->results;
-    job->call->found = results->pages;
-    job->call->n_found = results->n;
+    struct or_notion_results *results = &job->look->results;
     if (job->call->what == ONEROW_PAGE_BLANKS || results->n > TWINS_LOOKED_AT) {
         for (size_t i = 0; i < results->n; i++) {
             results->pages[i].attached |= results->n > TWINS_LOOKED_AT;
         }
-        end(job, ONEROW_PAGE_OK, NULL);
+        end_look(job);
         return;
     }
-    job->children = true;
-    look_at_children(job);
-}
-
-/* Asks about the next page that may be a twin's loser, if there is one. */
-static void look_at_children(struct or_notion_call *job)
-{
-    struct or_notion_results *results = &job->results;
-    while (job->child < results->n &&
-           (results->pages[job->child].attached || !has_twin(results, job->child))) {
-        job->child++;
-    }
-    if (job->child == results->n) {
-        end(job, ONEROW_PAGE_OK, NULL);
-        return;
-    }
-    clear(job);
-    or_buffer_printf(&job->url, "/v1/blocks/%s", results->pages[job->child].id.data);
-    dispatch(job, "GET");
+    job->look->children = true;
+    look_for_children(job);
 }
 
 static void take_children(struct or_notion_call *job, const struct or_notion_answer *answer)
@@ -254,23 +266,24 @@ static void take_children(struct or_notion_call *job, const struct or_notion_ans
         fail_look(job, why ? why : "out of memory");
         return;
     }
-    job->results.pages[job->child++].attached = yyjson_is_true(has);
-    look_at_children(job);
+    job->look->results.pages[job->look->child++].attached = yyjson_is_true(has);
+    look_for_children(job);
 }
 
 static void take_results(struct or_notion_call *job, const struct or_notion_answer *answer)
 {
-    const char *why = or_notion_take_results(&job->results, answer->root);
+    struct look *look = job->look;
+    const char *why = or_notion_take_results(&look->results, answer->root);
     if (why) {
         fail_look(job, why);
         return;
     }
-    if (!job->results.cursor) {
-        job->keys_done = job->keys_asked;
-        job->results.seen = 0;
+    if (!look->results.cursor) {
+        look->keys_done = look->keys_asked;
+        look->results.seen = 0;
     }
-    if (job->results.cursor || job->keys_done < job->call->n_keys) {
-        send_query(job);
+    if (look->results.cursor || look->keys_done < job->call->n_keys) {
+        go_on(job);
     } else {
         end_query(job);
     }
@@ -306,9 +319,9 @@ static void take_get(struct or_notion_call *job, const struct or_notion_answer *
     yyjson_val *properties = yyjson_obj_get(answer->root, "properties");
     bool skip = false;
     bool no_memory = !found;
-    const char *why =
-        found ? or_notion_take_page(job->results.table, answer->root, call->arena, found, &skip)
-              : NULL;
+    const char *why = found ? or_notion_take_page(or_notion_table_of(call->table), answer->root,
+                                                  call->arena, found, &skip)
+                            : NULL;
     if (why || skip) {
         fail_look(job, why ? why : "it is no page");
         return;
@@ -387,9 +400,9 @@ void or_notion_call_over(struct or_notion_store *store, struct or_http_request *
     struct or_notion_answer answer;
     or_notion_read(request, &answer);
     enum onerow_page_answer what =
-        or_notion_classify(job->children ? ONEROW_PAGE_GET : call->what, &answer);
+        or_notion_classify(asks_for_children(job) ? ONEROW_PAGE_GET : call->what, &answer);
     call->retry_after_ms = answer.retry_after_ms;
-    if (job->children && what != ONEROW_PAGE_RATE) {
+    if (asks_for_children(job) && what != ONEROW_PAGE_RATE) {
         take_children(job, &answer);
     } else if (what == ONEROW_PAGE_OK) {
         take_ok(job, &answer);
@@ -408,12 +421,32 @@ static void begin_one(struct or_notion_call *job)
     struct onerow_page_call *call = job->call;
     const char *method = NULL;
     const char *reason = NULL;
-    clear(job);
     if (or_notion_body(call, &method, &job->url, &job->body, &reason)) {
         dispatch(job, method);
     } else {
         end(job, reason ? ONEROW_PAGE_REFUSED : ONEROW_PAGE_FAILED,
             reason ? reason : "out of memory");
+    }
+}
+
+/* Begins a look-up, or goes on with it. */
+static void begin_look(struct or_notion_call *job)
+{
+    struct onerow_page_call *call = job->call;
+    job->look = call->more ? call->more : or_arena_alloc(call->arena, sizeof *job->look);
+    if (!job->look) {
+        end(job, ONEROW_PAGE_FAILED, "out of memory");
+        return;
+    }
+    if (!call->more) {
+        *job->look = (struct look){
+            .results = {.table = or_notion_table_of(call->table), .arena = call->arena}};
+    }
+    call->more = NULL;
+    if (job->look->children) {
+        send_children(job);
+    } else {
+        send_query(job);
     }
 }
 
@@ -426,22 +459,19 @@ enum onerow_status or_notion_start(struct onerow_store *store, struct onerow_pag
     }
     job->call = call;
     job->store = or_notion_store_of(store);
-    job->until_ms = or_u64_add(or_wake_now_ms(), call->timeout_ms);
-    job->results.table = or_notion_table_of(call->table);
-    job->results.arena = call->arena;
     job->next = job->store->out;
     job->store->out = job;
     or_buffer_init(&job->url);
     or_buffer_init(&job->body);
     or_buffer_init(&job->request.answer);
-    call->requests = 0;
+    or_buffer_text(&job->url, job->store->origin);
     call->found = NULL;
     call->n_found = 0;
     call->made = (struct onerow_span){0};
     call->in_trash = call->same = false;
     call->retry_after_ms = 0;
     if (is_query(call->what)) {
-        send_query(job);
+        begin_look(job);
     } else {
         begin_one(job);
     }

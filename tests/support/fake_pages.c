@@ -447,6 +447,20 @@ static void note_sent(struct fake_world *world, const struct onerow_page_call *c
     world->most_out = world->out > world->most_out ? world->out : world->most_out;
 }
 
+/* There is more to come: nothing is found before the last part. */
+static bool is_part(const struct fake_world *world, struct onerow_page_call *call)
+{
+    bool looks = call->what == ONEROW_PAGE_PROBE || call->what == ONEROW_PAGE_BLANKS;
+    unsigned *done = call->more ? call->more : or_arena_alloc(call->arena, sizeof *done);
+    *done = call->more ? *done + 1 : 1;
+    bool part = looks && *done < world->parts;
+    call->more = part ? done : NULL;
+    if (part) {
+        refuse(call, ONEROW_PAGE_MORE, "there is more");
+    }
+    return part;
+}
+
 /* What is done is done here; the answer comes later. */
 static enum onerow_status start(struct onerow_store *base, struct onerow_page_call *call,
                                 struct onerow_error *error)
@@ -459,7 +473,7 @@ static enum onerow_status start(struct onerow_store *base, struct onerow_page_ca
     lock(world);
     do_late(world);
     note_sent(world, call);
-    if (!goes_wrong(world, call)) {
+    if (!goes_wrong(world, call) && !is_part(world, call)) {
         perform(world, call);
         bool done = call->answer == ONEROW_PAGE_OK;
         if (done && writes(call->what) && strikes(world, world->faults.conflict / 2)) {

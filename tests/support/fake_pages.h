@@ -52,6 +52,7 @@ struct fake_world {
     enum onerow_page_answer script[ONEROW_PAGE_BLANKS + 1];
     uint64_t retry_ms; /* Retry-After of a 429 */
     uint64_t line;     /* all writes are one line (1), or none is (0) */
+    unsigned parts;    /* in which look-ups are answered; 0 as 1 */
     bool hold;         /* answers stay away until it is false */
     bool dies;         /* whoever wants to write is killed */
     bool edit;         /* a page is called edited once it was written */

@@ -50,7 +50,8 @@ struct onerow_record *record(const char *json);
 const char *payload(const struct onerow_record *record);
 extern const char *refusal;
 
-/* A call, run to its end: its answer's name. */
+/* A call, run to its end, and in how many parts: its answer's name. */
+extern unsigned parts;
 const char *run(struct onerow_page_call *call);
 /* A call with what it needs. */
 struct onerow_page_call *call_of(enum onerow_page_do what, const char *page,

@@ -667,30 +667,56 @@ static void windows_are_shared(void **state)
     assert_false(fake_exceeds(world, &SHARED[0]));
 }
 
-/* A look-up that took several requests: the ones after it wait for them. */
-static void what_was_sent_without_leave_is_charged(void **state)
+/* A look-up that is answered in parts, in the midst of writes. */
+static void each_part_of_a_look_up_has_leave(void **state)
 {
     (void)state;
-    static const struct or_window window = {.count = 5, .span_ms = 10000};
-    for (size_t i = 0; i < 2; i++) {
-        struct seat mine;
-        sit_down(&mine, "memory:driver-charge");
-        govern(&mine,
-               &(struct or_governor_options){.windows = &window,
-                                             .n_windows = 1,
-                                             .coordinator = i ? mine.ledger.coordinator : NULL,
-                                             .budget = OR_SPAN("charged"),
-                                             .breaker = &seat_never});
-        uint64_t now_ms = or_wake_now_ms();
-        struct or_leave leave = or_governor_ask(mine.governor, 1, now_ms);
-        assert_true(leave.given);
-        assert_true(or_governor_use(mine.governor, &leave, now_ms));
-        or_governor_charge(mine.governor, 4, now_ms);
-        leave = or_governor_ask(mine.governor, 1, or_wake_now_ms());
-        assert_false(leave.given);
-        assert_int_equal(leave.hold, OR_HOLD_WINDOW);
-        assert_true(leave.until_ms > now_ms + 5000);
-        rise(&mine);
+    static const struct or_window window = {.count = 10, .span_ms = 200};
+    govern(&seat, &(struct or_governor_options){
+                      .windows = &window, .n_windows = 1, .breaker = &seat_never});
+    world->parts = 20;
+    struct or_drive_stats stats = {0};
+    struct or_drive_options options = {.stats = &stats};
+    struct feed feed = make_feed(&seat, 30, 0, 30, 1, "x");
+    assert_int_equal(put_feed(&seat, &feed, &options), ONEROW_OK);
+    assert_int_equal(count(&feed, ONEROW_CREATED), 30);
+    assert_int_equal(stats.pages.probes, 1);
+    assert_int_equal(world->calls[ONEROW_PAGE_PROBE], 20);
+    assert_int_equal(stats.pages.requests, world->n_sent);
+    assert_false(fake_exceeds(world, &window));
+}
+
+/* Requests that are waited for, of one process, or of two that share the windows. */
+static void who_waits_for_an_answer_passes_the_windows(void **state)
+{
+    (void)state;
+    static const struct or_window window = {.count = 3, .span_ms = 100};
+    for (size_t shared = 0; shared < 2; shared++) {
+        volatile bool stop = false;
+        uint64_t passed_ms[12];
+        struct seat mine[2];
+        for (size_t i = 0; i < 2; i++) {
+            sit_down(&mine[i], "memory:driver-pass");
+            govern(&mine[i], &(struct or_governor_options){
+                                 .windows = &window,
+                                 .n_windows = 1,
+                                 .coordinator = shared ? mine[i].ledger.coordinator : NULL,
+                                 .budget = OR_SPAN("passed"),
+                                 .breaker = &seat_never});
+        }
+        for (size_t i = 0; i < 12; i++) {
+            struct or_governor *governor = mine[shared ? i % 2 : 0].governor;
+            assert_int_equal(or_governor_pass(governor, 60000, &stop, NULL), ONEROW_OK);
+            passed_ms[i] = or_wake_now_ms();
+            assert_true(i < 3 || passed_ms[i] - passed_ms[i - 3] >= window.span_ms);
+        }
+        or_governor_hold(mine[0].governor, 60000, or_wake_now_ms());
+        assert_int_equal(or_governor_pass(mine[shared].governor, 1000, &stop, NULL), ONEROW_BUSY);
+        stop = true;
+        assert_int_equal(or_governor_pass(mine[0].governor, 90000, &stop, NULL),
+                         ONEROW_INTERRUPTED);
+        rise(&mine[0]);
+        rise(&mine[1]);
     }
 }
 
@@ -1149,7 +1175,8 @@ int main(void)
         TEST(a_suspect_ledger_makes_nothing),
         TEST(windows_are_never_exceeded),
         TEST(windows_are_shared),
-        TEST(what_was_sent_without_leave_is_charged),
+        TEST(each_part_of_a_look_up_has_leave),
+        TEST(who_waits_for_an_answer_passes_the_windows),
         TEST(retry_after_is_respected),
         TEST(the_breaker_opens_and_closes),
         TEST(a_breaker_that_stays_open_ends_the_run),
