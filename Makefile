@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 export PKG_CONFIG_PATH := $(CURDIR)/build/deps/pkgconfig:$(PKG_CONFIG_PATH)
 
-.PHONY: all setup coverage demo demo-postgres test mutants reliability soak bench bench-leases bench-postgres fuzz install format lint clean
+.PHONY: all setup coverage demo demo-postgres test mutants reliability soak bench bench-leases bench-notion bench-postgres fuzz install format lint clean
 
 all: build/build.ninja
 	@ninja -C build --quiet
@@ -41,6 +41,9 @@ bench: setup all
 
 bench-leases: setup all
 	@bench/leases/run
+
+bench-notion: setup all
+	@bench/notion/run
 
 bench-postgres: setup all
 	@bench/postgres/run

@@ -2,7 +2,7 @@
 """A table of areas in the simulator of the Notion API, for tests of the command."""
 import json
 
-from notion import Sim
+from notion import Sim, title
 
 TOKEN = "ntn_a_token_that_nobody_must_see"
 SCHEMA = {"Name": {"title": {}}, "Text": {"rich_text": {}}, "Rank": {"number": {}},
@@ -16,11 +16,14 @@ class Areas:
     """A simulator with one data source, and a configuration for it."""
 
     def __init__(self, t, *options, ledger="coordinator: sqlite:ledger.db", store="", table="",
-                 seed=1, bounds=BOUNDS):
+                 key="Name", rows=(), seed=1, bounds=BOUNDS):
         self.t = t
+        self.key = key
         self.bounds = bounds
         self.sim = Sim(t, *options, seed=seed, setup={"databases": [
-            {"title": "Areas", "data_sources": [{"properties": SCHEMA}]}]})
+            {"title": "Areas", "data_sources": [
+                {"properties": SCHEMA,
+                 "rows": [{"properties": {"Name": title(row)}} for row in rows]}]}]})
         self.address = self.sim.address
         self.source = self.sim.state()["data_sources"][0]["id"]
         t.env["NOTION_TOKEN"] = TOKEN
@@ -35,7 +38,7 @@ stores:
     bounds: {self.bounds}
     {store}
 tables:
-  areas: {{ store: notion, location: {self.source}, key: [Name] {table} }}
+  areas: {{ store: notion, location: {self.source}, key: [{self.key}] {table} }}
 """)
 
     def state(self):
