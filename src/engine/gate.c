@@ -44,8 +44,9 @@ static enum onerow_status open_coordinator(const struct or_config_table *config,
                                            struct or_gate *gate, struct onerow_error *error)
 {
     const char *url = config->coordinator ? config->coordinator : config->ledger;
-    const struct onerow_coordinator_type *type = or_coordinator_type_of(url);
-    if (config->store->n_windows == 0 || !type || !type->leases) {
+    bool shares = url && config->store->n_windows;
+    const struct onerow_coordinator_type *type = shares ? or_coordinator_type_of(url) : NULL;
+    if (!type || !type->leases) {
         return ONEROW_OK;
     }
     struct onerow_coordinator_options options = {

@@ -42,9 +42,9 @@
 #define ACTIVE    200U /* jobs */
 #define GROUP     100U /* that are free before they are filled again, unless nothing else goes on */
 #define PROBES    8U   /* out at a time */
-#define TURN_MS   50U  /* a stop is seen within this */
+#define TURN_MS   100U /* a stop is seen within this */
 #define ROUND_MS  1000U /* there is a round at least as often */
-#define OUT_MAX   32U   /* requests at a time: each may need a connection of its own */
+#define OUT_MAX   16U   /* requests at a time: each may need a connection of its own */
 #define GATHER_MS 5U    /* the ledger is asked within this, or for … */
 #define GATHERED  32U   /* … so many at once */
 
@@ -470,15 +470,19 @@ static size_t place_of(const struct lines *lines, uint64_t line)
     return at;
 }
 
+static bool is_free(const struct lines *lines, uint64_t line)
+{
+    return line == 0 || lines->taken[place_of(lines, line)] == 0;
+}
+
 /* False: somebody has it. */
 static bool take_line(struct lines *lines, uint64_t line)
 {
-    size_t at = line ? place_of(lines, line) : 0;
-    bool is_free = line == 0 || lines->taken[at] == 0;
+    bool was_free = is_free(lines, line);
     if (line) {
-        lines->taken[at] = line;
+        lines->taken[place_of(lines, line)] = line;
     }
-    return is_free;
+    return was_free;
 }
 
 static void take_lines(const struct loop *loop, struct lines *lines)
@@ -585,16 +589,18 @@ static int by_rank(const void *left, const void *right)
                             : (a->turn > b->turn) - (a->turn < b->turn);
 }
 
-/* While there is no leave, only those that have it, or that may expire. */
-static size_t collect(struct loop *loop, struct or_page_job **list, size_t *n_probes)
+/* Those that may be sent, have leave, or may expire. */
+static size_t collect(struct loop *loop, const struct lines *lines, struct or_page_job **list,
+                      size_t *n_probes)
 {
-    bool held = or_wake_now_ms() < loop->hold_ms && !is_ending(loop);
+    bool held = (or_wake_now_ms() < loop->hold_ms || loop->n_out >= OUT_MAX) && !is_ending(loop);
     size_t n = 0;
     for (size_t i = 0; i < ACTIVE; i++) {
         struct or_page_job *job = &loop->jobs[i];
         *n_probes += job->state == OR_PAGE_JOB_PROBE;
         bool waits = job->state == OR_PAGE_JOB_SEND || job->state == OR_PAGE_JOB_LEAVE;
-        if (waits && (!held || job->leave.given || job->command.deadline_ms)) {
+        bool may = !held && (is_ending(loop) || is_free(lines, job->line));
+        if (waits && (may || job->leave.given || job->command.deadline_ms)) {
             list[n++] = job;
         }
     }
@@ -608,12 +614,12 @@ static void send_all(struct loop *loop)
     bool may[ACTIVE];
     struct lines lines;
     loop->once_more = false;
-    size_t n = collect(loop, list, &n_probes);
+    take_lines(loop, &lines);
+    size_t n = collect(loop, &lines, list, &n_probes);
     if (n == 0) {
         return;
     }
     qsort(list, n, sizeof(struct or_page_job *), by_rank);
-    take_lines(loop, &lines);
     uint32_t wanted = n_probes > 0;
     for (size_t i = 0; i < n; i++) {
         may[i] = !list[i]->leave.given && take_line(&lines, list[i]->line);

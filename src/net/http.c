@@ -32,8 +32,8 @@
 
 #define CONNECT_MS       10000U
 #define IDLE_MAX_S       30L /* a connection that was not used for so long is not used again */
-#define IDLE_CONNECTIONS 32L /* likewise; libcurl keeps a few times what goes on just now */
-#define IDLE_EASY        32U /* handles kept for the next requests */
+#define IDLE_CONNECTIONS 16L /* likewise; libcurl keeps a few times what goes on just now */
+#define IDLE_EASY        16U /* handles kept for the next requests */
 #define BAD_RUN          3U  /* failures in a row after which connections are new */
 #define LONG_MAX_MS      2000000000U
 

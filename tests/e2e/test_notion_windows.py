@@ -2,6 +2,7 @@
 """Rate windows: no request goes beyond one, whatever it is for and whichever process sends it. The
 simulator counts them."""
 import json
+import time
 
 import harness
 from notion_areas import Areas, put
@@ -84,6 +85,15 @@ def test_windows_that_are_full_end_a_question_that_may_not_wait(t):
     answer = t.onerow("get", "areas", "Name=HOME", "--wait", "1")
     assert answer.code == 75 and "the rate windows are full" in answer.err, answer
     assert areas.sim.state(keys=False)["requests"] == 2
+
+
+def test_without_a_coordinator_they_are_the_commands_own(t):
+    """To look needs none, and is held to them all the same."""
+    areas = areas_with(t, ledger="", key=SCAN, rows=ROWS)
+    for command in (("audit", "areas"), ("get", "areas", "Name=row 3")):
+        time.sleep(2)  # the window is empty again: nobody tells one command of the other
+        assert t.onerow(*command).code == 0
+    kept(areas, 2 * PARTS)
 
 
 if __name__ == "__main__":
