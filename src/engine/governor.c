@@ -21,11 +21,14 @@
 #include "engine/governor.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buffer.h"
 #include "base/flag.h"
 #include "base/status.h"
+#include "base/text.h"
 #include "base/u64.h"
 #include "base/wake.h"
 
@@ -38,6 +41,17 @@
 #define MARGIN_MIN_MS 50U
 #define MARGIN_MAX_MS 500U
 
+/* Windows of this process: of all its tables whose requests the store counts together. Like that
+ * store's counting, they outlive who opened them. */
+struct own {
+    struct own *next;
+    char *budget; /* owned; "": of one governor alone */
+    struct or_windows windows;
+};
+
+static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER; /* of all of them */
+static struct own *owns;
+
 struct or_governor {
     struct or_breaker breaker;
     struct onerow_coordinator *coordinator;
@@ -45,7 +59,7 @@ struct or_governor {
     struct or_window list[OR_WINDOWS_MAX];
     unsigned n;
     uint64_t slack_ms;      /* a permit is good for so long */
-    struct or_windows own;  /* not shared */
+    struct own *own;        /* windows that no coordinator shares */
     struct or_windows kept; /* a shared log, while it is changed */
     char body[OR_BUDGET_BODY_MAX];
     uint32_t permits;    /* booked and not used */
@@ -65,6 +79,58 @@ static uint64_t margin_of(const struct or_governor_options *options)
     return or_u64_max(MARGIN_MIN_MS, or_u64_min(shortest_ms / MARGIN_PART, MARGIN_MAX_MS));
 }
 
+static void free_own(struct own *own)
+{
+    free(own->budget);
+    free(own);
+}
+
+static struct own *make_own(const struct or_governor *governor)
+{
+    struct own *own = calloc(1, sizeof *own);
+    if (!own) {
+        return NULL;
+    }
+    const struct onerow_span *name = &governor->budget;
+    own->budget = strndup(name->len ? name->data : "", name->len);
+    or_windows_init(&own->windows, governor->list, governor->n);
+    if (!own->budget) {
+        free_own(own);
+        return NULL;
+    }
+    return own;
+}
+
+/* Other windows under the same name would be those of another configuration. */
+static bool is_own(const struct own *own, const struct or_governor *governor)
+{
+    bool same = or_span_is(governor->budget, own->budget) && own->windows.n == governor->n;
+    for (unsigned i = 0; same && i < governor->n; i++) {
+        same = own->windows.windows[i].count == governor->list[i].count &&
+               own->windows.windows[i].span_ms == governor->list[i].span_ms;
+    }
+    return same;
+}
+
+/* NULL: out of memory. */
+static struct own *own_of(const struct or_governor *governor)
+{
+    if (governor->budget.len == 0) {
+        return make_own(governor);
+    }
+    pthread_mutex_lock(&own_lock);
+    struct own *own = owns;
+    while (own && !is_own(own, governor)) {
+        own = own->next;
+    }
+    if (!own && (own = make_own(governor))) {
+        own->next = owns;
+        owns = own;
+    }
+    pthread_mutex_unlock(&own_lock);
+    return own;
+}
+
 struct or_governor *or_governor_create(const struct or_governor_options *options)
 {
     struct or_governor *governor = calloc(1, sizeof *governor);
@@ -82,12 +148,18 @@ struct or_governor *or_governor_create(const struct or_governor_options *options
     governor->budget = options->budget;
     governor->told = true;
     or_breaker_init(&governor->breaker, options->breaker, options->probe_first);
-    or_windows_init(&governor->own, governor->list, governor->n);
+    if (!governor->coordinator && !(governor->own = own_of(governor))) {
+        or_governor_destroy(governor);
+        return NULL;
+    }
     return governor;
 }
 
 void or_governor_destroy(struct or_governor *governor)
 {
+    if (governor && governor->own && !*governor->own->budget) {
+        free_own(governor->own);
+    }
     free(governor);
 }
 
@@ -167,7 +239,10 @@ static bool take_own(struct or_governor *governor, uint64_t now_ms, struct or_le
 {
     leave->hold = OR_HOLD_WINDOW;
     leave->stale_ms = UINT64_MAX;
-    if (or_windows_reserve(&governor->own, now_ms, &leave->until_ms)) {
+    pthread_mutex_lock(&own_lock);
+    bool given = or_windows_reserve(&governor->own->windows, now_ms, &leave->until_ms);
+    pthread_mutex_unlock(&own_lock);
+    if (given) {
         return true;
     }
     if (leave->until_ms == UINT64_MAX) {
@@ -213,7 +288,9 @@ bool or_governor_use(struct or_governor *governor, struct or_leave *leave, uint6
         return false;
     }
     if (!governor->coordinator) {
-        or_windows_sent(&governor->own, now_ms);
+        pthread_mutex_lock(&own_lock);
+        or_windows_sent(&governor->own->windows, now_ms);
+        pthread_mutex_unlock(&own_lock);
     }
     leave->given = false;
     return true;
@@ -229,7 +306,9 @@ void or_governor_give_back(struct or_governor *governor, struct or_leave *leave,
         or_breaker_give_back(&governor->breaker, leave->probe, now_ms);
     }
     if (!governor->coordinator) {
-        or_windows_release(&governor->own);
+        pthread_mutex_lock(&own_lock);
+        or_windows_release(&governor->own->windows);
+        pthread_mutex_unlock(&own_lock);
     }
     *leave = (struct or_leave){0};
 }

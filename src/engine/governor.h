@@ -17,7 +17,8 @@ struct or_governor_options {
     unsigned n_windows;                     /* 0: no limit but what the store says */
     struct onerow_coordinator *coordinator; /* that shares the windows; NULL: this process's own.
                                                Borrowed, used by the same thread, and has leases */
-    struct onerow_span budget;              /* the windows' name there; borrowed */
+    struct onerow_span budget; /* the windows' name, there or in this process; borrowed.
+                                  Empty: without a coordinator, this governor's alone */
     const struct or_breaker_limits *breaker;
     bool probe_first; /* one request goes ahead of a bulk */
 };

@@ -128,10 +128,10 @@ static enum onerow_status find_defaults(struct or_table *table, struct opened *o
 {
     size_t n = table->config->n_defaults;
     struct onerow_value *values = or_arena_alloc(&opened->arena, (n + 1) * sizeof *values);
-    enum onerow_status status = ONEROW_OK;
     if (!values) {
         return or_fail(error, ONEROW_NOMEM, "out of memory");
     }
+    enum onerow_status status = ONEROW_OK;
     for (size_t i = 0; i < n && status == ONEROW_OK; i++) {
         status = find_default(table, &table->config->defaults[i], &values[i], error);
     }
