@@ -29,7 +29,8 @@ static double ensure(struct onerow_table *table, const char *prefix, unsigned nu
     char json[256];
     char *id = NULL;
     struct onerow_error error;
-    int len = snprintf(json, sizeof json, "{\"Name\":\"%s %u\",\"Rank\":%u}", prefix, number, number);
+    int len =
+        snprintf(json, sizeof json, "{\"Name\":\"%s %u\",\"Rank\":%u}", prefix, number, number);
     double begin = now_ms();
     if (onerow_ensure(table, (struct onerow_span){json, (size_t)len}, &id, &error) != ONEROW_OK) {
         fprintf(stderr, "ensure_bench: %s\n", error.text);
