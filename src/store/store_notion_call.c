@@ -355,7 +355,8 @@ static void take_written(struct or_notion_call *job, const struct or_notion_answ
     struct onerow_page *found = or_arena_alloc(call->arena, sizeof *found);
     bool skip = false;
     if (found &&
-        !or_notion_take_page(job->results.table, answer->root, call->arena, found, &skip) &&
+        !or_notion_take_page(or_notion_table_of(call->table), answer->root, call->arena, found,
+                             &skip) &&
         !skip) {
         call->found = found;
         call->n_found = 1;
