@@ -198,6 +198,7 @@ static const char *open_envelope(struct or_item *item, struct onerow_span *table
     }
     item->fields = inner.fields;
     item->n_fields = inner.n_fields;
+    item->shape = inner.shape; /* all envelopes have one shape, whatever is in them */
     return NULL;
 }
 

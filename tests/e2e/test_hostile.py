@@ -375,5 +375,19 @@ def test_envelopes(t):
     assert {letter["line"] for letter in t.letters()} == {3, 4, 5, 6, 7}
 
 
+def test_envelopes_with_other_fields(t):
+    """Lines that look alike hold records that do not: each value goes to its own column."""
+    t.sql("x.db", "CREATE TABLE wide (name TEXT NOT NULL PRIMARY KEY, p, q)")
+    t.write("onerow.yaml", CONFIGURATION + "  wide: { store: app, key: [name] }\n")
+    records = [{"name": "a", "p": 1}, {"name": "b", "q": 2}, {"q": 3, "name": "c"}, {"name": "d"},
+               {"name": "e", "q": 5, "p": 6}, {"name": "f", "nonsense": 1}]
+    result = t.onerow("put", "--results", "R", t.ndjson("in.ndjson", [
+        {"table": "wide", "record": record} for record in records]))
+    assert result.code == 1 and result.balance["created"] == 5, result
+    assert "nonsense" in t.results("R")[5]["reason"], t.results("R")
+    assert t.sql("x.db", "SELECT * FROM wide ORDER BY 1") == [
+        ["a", "1", ""], ["b", "", "2"], ["c", "", "3"], ["d", "", ""], ["e", "6", "5"]]
+
+
 if __name__ == "__main__":
     harness.main()
