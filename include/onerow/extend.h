@@ -37,6 +37,7 @@ enum onerow_kind {
 #define ONEROW_VALUE_MAX       (16U * 1024U * 1024U) /* bytes in one field */
 #define ONEROW_COLUMNS_MAX     2000U /* SQLite's default limit, above PostgreSQL's 1,600 */
 #define ONEROW_KEY_COLUMNS_MAX 16U
+#define ONEROW_RELATED_MAX     100U /* pages that one value relates to */
 
 struct onerow_value {
     const char *data; /* borrowed; not NUL-terminated; NULL only for ONEROW_NULL */
@@ -130,6 +131,9 @@ struct onerow_column {
     enum onerow_type type;    /* what a value of it is, UNKNOWN where the store does not say */
     bool required;            /* an insert must give it: NOT NULL without a default */
     const char *not_writable; /* NULL, or why a record may not carry it ("a generated column") */
+    /* NULL, or: its values are JSON arrays of the ids of pages, those of the target that names
+     * itself so (struct onerow_page_ops, `target`); "" when that is not known. */
+    const char *related;
 };
 
 /* What a store can promise for a table; the engine branches on these, never on a name. */

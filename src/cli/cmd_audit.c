@@ -13,6 +13,7 @@
 #include "core/key.h"
 #include "engine/audit.h"
 #include "engine/lease_desk.h"
+#include "engine/relations.h"
 
 struct look {
     struct or_cli cli;
@@ -206,6 +207,36 @@ static void add_text(struct or_buffer *json, const char *text)
     }
 }
 
+/* What a relation rests on: the other table, and the ledger that knows its pages. */
+static void add_relations(const struct look *look, const struct or_table *table,
+                          struct or_buffer *line)
+{
+    struct or_buffer ledger;
+    or_buffer_init(&ledger);
+    for (size_t i = 0; i < table->n_relations; i++) {
+        const struct or_table *target = table->relations[i].target;
+        const char *column = table->table->columns[table->relations[i].column].name;
+        or_buffer_clear(&ledger);
+        or_config_coordinator_text(target->config->ledger, &ledger);
+        if (look->cli.json) {
+            or_buffer_text(line, i ? ",{\"column\":" : "{\"column\":");
+            or_buffer_json(line, or_span(column));
+            or_buffer_text(line, ",\"table\":");
+            or_buffer_json(line, or_span(target->spec.name));
+            or_buffer_text(line, ",\"ledger\":");
+            or_buffer_json(line, or_buffer_view(&ledger));
+            or_buffer_char(line, '}');
+        } else {
+            or_buffer_printf(
+                line,
+                "\n  %s relates to %s by key: a page that the ledger knows, or that is "
+                "found or made first; ledger %s",
+                column, target->spec.name, or_buffer_cstr(&ledger));
+        }
+    }
+    or_buffer_finish(&ledger);
+}
+
 static void print_check(const struct look *look, const struct or_config_table *config,
                         const struct or_table *table, enum onerow_status status,
                         const struct onerow_error *error)
@@ -242,12 +273,19 @@ static void print_check(const struct look *look, const struct or_config_table *c
         add_text(&line, advice);
         or_buffer_text(&line, ",\"ledger\":");
         add_text(&line, ledger.len ? or_buffer_cstr(&ledger) : NULL);
-        or_buffer_char(&line, '}');
+        or_buffer_text(&line, ",\"relations\":[");
+        if (good) {
+            add_relations(look, table, &line);
+        }
+        or_buffer_text(&line, "]}");
     } else {
         or_buffer_printf(&line, "%s  %s  key %s\n  %s%s", config->spec.name, or_buffer_cstr(&url),
                          key.len ? or_buffer_cstr(&key) : "?", good ? "" : "REFUSED: ", promise);
         or_buffer_printf(&line, "%s%s", advice ? "\n  " : "", advice ? advice : "");
         or_buffer_printf(&line, "%s%s", ledger.len ? "\n  ledger " : "", or_buffer_cstr(&ledger));
+        if (good) {
+            add_relations(look, table, &line);
+        }
     }
     puts(or_buffer_cstr(&line));
     or_buffer_finish(&ledger);
@@ -260,12 +298,17 @@ static enum onerow_status check_table(struct look *look, const struct or_config_
                                       struct onerow_error *error)
 {
     struct or_table *table = NULL;
-    enum onerow_status status = open_to_read(look, config, &table, error);
+    struct or_table_options options = {
+        .read_only = true, .relate = true, .wait_ms = look->cli.wait_ms};
+    enum onerow_status status = or_table_open(config, &options, &table, error);
     if (status == ONEROW_OK && table->table->refusal) {
         status = or_fail(error, ONEROW_CONFIG, "%s", table->table->refusal);
     }
     if (status == ONEROW_OK && (table->table->guarantees & ONEROW_PAGES)) {
         status = or_config_check_ledger(config, error);
+    }
+    for (size_t i = 0; status == ONEROW_OK && i < table->n_relations; i++) {
+        status = or_config_check_ledger(table->relations[i].target->config, error);
     }
     print_check(look, config, table, status, error);
     or_table_close(table);

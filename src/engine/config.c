@@ -326,6 +326,57 @@ static void hand_down_coordinators(struct or_config *config)
     }
 }
 
+/* ---- relations ------------------------------------------------------------------------- */
+
+static enum onerow_status fail_relation(struct or_config *config,
+                                        const struct or_config_relation *relation,
+                                        struct onerow_error *error)
+{
+    struct or_site site = {config, error, relation->place, relation->path, ONEROW_CONFIG};
+    struct or_nearest nearest = {.word = or_span(relation->name)};
+    for (size_t i = 0; i < config->n_tables; i++) {
+        or_nearest_try(&nearest, config->tables[i].spec.name);
+    }
+    return or_site_fail(
+        &site, "there is no table \"%s\"" OR_NEAREST_FORMAT "Name one of those under tables:",
+        OR_SHOW(nearest.word), OR_NEAREST_ARGS(nearest));
+}
+
+/* Finds the tables that relations name; now, because a later table may be meant. */
+static enum onerow_status link_relations(struct or_config *config, struct or_config_table *table,
+                                         struct onerow_error *error)
+{
+    struct or_config_relation *linked =
+        or_arena_alloc(&config->arena, (table->n_relations + 1) * sizeof *linked);
+    if (!linked) {
+        return or_config_nomem(error);
+    }
+    for (size_t i = 0; i < table->n_relations; i++) {
+        linked[i] = table->relations[i];
+        linked[i].target = find_table(config, linked[i].name);
+        linked[i].where =
+            or_arena_printf(&config->arena, "%s:%u:%u: %s", config->path, linked[i].place.line,
+                            linked[i].place.column, linked[i].path);
+        if (!linked[i].target) {
+            return fail_relation(config, &linked[i], error);
+        }
+        if (!linked[i].where) {
+            return or_config_nomem(error);
+        }
+    }
+    table->relations = linked;
+    return ONEROW_OK;
+}
+
+static enum onerow_status link_tables(struct or_config *config, struct onerow_error *error)
+{
+    enum onerow_status status = ONEROW_OK;
+    for (size_t i = 0; i < config->n_tables && status == ONEROW_OK; i++) {
+        status = link_relations(config, &config->tables[i], error);
+    }
+    return status;
+}
+
 /* ---- entry points ------------------------------------------------------------------- */
 
 enum onerow_status or_config_load(struct or_config *config, const struct or_config_flags *flags,
@@ -345,6 +396,7 @@ enum onerow_status or_config_load(struct or_config *config, const struct or_conf
     }
     if (status == ONEROW_OK) {
         hand_down_coordinators(config);
+        status = link_tables(config, error);
     }
     return status;
 }

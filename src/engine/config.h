@@ -63,6 +63,16 @@ struct or_config_default {
     struct or_place place;
 };
 
+/* A column whose values are given by another table's key. */
+struct or_config_relation {
+    const char *column;
+    const char *name;                     /* the other table's */
+    const struct or_config_table *target; /* which may be the table itself */
+    const char *path;                     /* "tables.tasks.relations.Parent" */
+    const char *where;                    /* "FILE:LINE:COLUMN: " and that path, for messages */
+    struct or_place place;
+};
+
 struct or_config_table {
     struct onerow_table_spec spec; /* ready for the store; strings in the config's arena */
     const struct or_config_store *store;
@@ -73,6 +83,8 @@ struct or_config_table {
     bool verify_read; /* `verify: read` */
     const struct or_config_default *defaults;
     size_t n_defaults;
+    const struct or_config_relation *relations;
+    size_t n_relations;
     const char *ledger;      /* a coordinator's URL; NULL: there is none */
     const char *coordinator; /* the one that shares rate windows; NULL: there is none */
     const char *for_pages;   /* one of these that was given: others do without; NULL: none was */

@@ -920,9 +920,55 @@ static enum onerow_status take_defaults(struct walk *walk, const struct entry *e
     return status;
 }
 
-static const char *const TABLE_LATER[] = {"scope",   "scope_fixed", "relations", "where",
+/* A default is written as the store has it, and is not looked for. */
+static enum onerow_status check_related(struct walk *walk, const struct entry *item,
+                                        const struct or_config_table *table, const char *column)
+{
+    struct or_site site = value_site(walk, item);
+    if (or_key_has(&table->spec, column)) {
+        return or_site_fail(&site, "is a column of the key, which names no other page; take it "
+                                   "out");
+    }
+    for (size_t i = 0; i < table->n_defaults; i++) {
+        if (strcmp(table->defaults[i].column, column) == 0) {
+            return or_site_fail(&site,
+                                "has a default, too (line %u), which cannot be a key of another "
+                                "table; take one of them out",
+                                table->defaults[i].place.line);
+        }
+    }
+    return ONEROW_OK;
+}
+
+/* The tables themselves are found when all of them were read. */
+static enum onerow_status take_relations(struct walk *walk, const struct entry *entry, void *object)
+{
+    struct or_config_table *table = object;
+    struct or_config_relation *relations = NULL;
+    void *objects = NULL;
+    size_t n = 0;
+    enum onerow_status status =
+        open_named(walk, entry, "COLUMN: TABLE", sizeof *relations, &n, &objects);
+    table->relations = relations = objects;
+    table->for_pages = "relations";
+    for (; table->n_relations < n && status == ONEROW_OK; table->n_relations++) {
+        struct or_config_relation *at = &relations[table->n_relations];
+        struct entry item;
+        status = named_at(walk, entry, table->n_relations, &item, &at->column, &at->place);
+        status = status == ONEROW_OK ? check_related(walk, &item, table, at->column) : status;
+        status = status == ONEROW_OK ? take_string(walk, &item, &at->name) : status;
+        if (status == ONEROW_OK) {
+            at->path = item.path;
+            at->place = place_at(item.node->start_mark);
+        }
+    }
+    return status;
+}
+
+static const char *const TABLE_LATER[] = {"scope",   "scope_fixed", "where",
                                           "windows", "content",     NULL};
-/* key stands before on_conflict, updated_at and defaults: none may name one of its columns. */
+/* key stands before on_conflict, updated_at, defaults and relations: none may name one of its
+ * columns; relations stand behind defaults. */
 static const struct rule TABLE_RULES[] = {
     {"store", take_store, "store: NAME, one of those under stores:"},
     {"location", take_location, NULL},
@@ -936,6 +982,7 @@ static const struct rule TABLE_RULES[] = {
     {"when_trashed", take_when_trashed, NULL},
     {"verify", take_verify, NULL},
     {"defaults", take_defaults, NULL},
+    {"relations", take_relations, NULL},
     {"ledger", take_table_ledger, NULL},
 };
 _Static_assert(sizeof TABLE_RULES / sizeof *TABLE_RULES <= RULES_MAX, "the longest of all");

@@ -16,6 +16,9 @@
 #include "base/digest.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "engine/known.h"
+#include "engine/relation_order.h"
+#include "engine/relations.h"
 
 /* The ledger keeps what is being written, with what it knows of the key. */
 #define PAYLOAD_MAX (ONEROW_LEDGER_BODY_MAX - 8192U)
@@ -25,6 +28,9 @@ struct put {
     struct or_table *table;
     const struct onerow_page_ops *ops;
     struct or_entry **entries;
+    /* What they write, where that is not what they say: of tables with relations. Without values:
+     * nothing. */
+    struct onerow_record *records;
     size_t next, end; /* entries that are no job's yet */
     int order_column; /* newest's; -1: none */
     struct or_arena *arena;
@@ -84,14 +90,14 @@ static enum onerow_status refuse(const struct put *put, struct or_entry *entry, 
     return kept.data ? ONEROW_REJECTED : or_fail(error, ONEROW_NOMEM, "out of memory");
 }
 
-/* What the entry wants to be written. REJECTED: it is refused. */
+/* What the record, which is the entry's, wants to be written. REJECTED: the entry is refused. */
 static enum onerow_status make_payload(const struct put *put, struct or_entry *entry,
-                                       struct or_arena *arena, struct or_payload *payload,
-                                       struct onerow_error *error)
+                                       const struct onerow_record *record, struct or_arena *arena,
+                                       struct or_payload *payload, struct onerow_error *error)
 {
     const char *reason = NULL;
     *payload = (struct or_payload){0};
-    if (or_page_key_is_reserved(entry->record.values, put->table->spec.n_key)) {
+    if (or_page_key_is_reserved(record->values, put->table->spec.n_key)) {
         return refuse(put, entry,
                       "its key begins with " ONEROW_BLANK_TITLE " or " ONEROW_MOVED_TITLE
                       ", which onerow keeps for pages without a key",
@@ -100,11 +106,10 @@ static enum onerow_status make_payload(const struct put *put, struct or_entry *e
     struct onerow_span plain = {0};
     struct onerow_span full = {0};
     struct onerow_store_table *table = put->table->table;
-    enum onerow_status status =
-        put->ops->encode(table, &entry->record, arena, &plain, &reason, error);
+    enum onerow_status status = put->ops->encode(table, record, arena, &plain, &reason, error);
     if (status == ONEROW_OK && put->pages->n_defaults) {
         struct onerow_record whole = {0};
-        status = add_defaults(put, &entry->record, arena, &whole, error);
+        status = add_defaults(put, record, arena, &whole, error);
         status = status == ONEROW_OK ? put->ops->encode(table, &whole, arena, &full, &reason, error)
                                      : status;
     }
@@ -114,7 +119,7 @@ static enum onerow_status make_payload(const struct put *put, struct or_entry *e
     if (status != ONEROW_OK) {
         return status;
     }
-    payload->order = value_of(&entry->record, put->order_column);
+    payload->order = value_of(record, put->order_column);
     if (plain.len + full.len + 2 * (size_t)payload->order.len > PAYLOAD_MAX) {
         return refuse(put, entry, "what it writes is too long for the ledger", error);
     }
@@ -125,6 +130,14 @@ static enum onerow_status make_payload(const struct put *put, struct or_entry *e
 
 /* ---- the work ------------------------------------------------------------------------------- */
 
+/* The entry's record, ready to be written; NULL: it is refused, or must wait. */
+static const struct onerow_record *record_at(const struct put *put, size_t at)
+{
+    const struct onerow_record *record =
+        put->records ? &put->records[at] : &put->entries[at]->record;
+    return record->values ? record : NULL;
+}
+
 /* The job's next entry that is not refused at once. */
 static enum onerow_status begin_entry(struct put *put, struct or_page_job *job,
                                       struct onerow_error *error)
@@ -133,7 +146,9 @@ static enum onerow_status begin_entry(struct put *put, struct or_page_job *job,
     enum onerow_status status = ONEROW_REJECTED;
     for (; status == ONEROW_REJECTED && key->at < key->end; key->at += status == ONEROW_REJECTED) {
         struct or_entry *entry = put->entries[key->at];
-        status = make_payload(put, entry, &job->arena, &key->payload, error);
+        const struct onerow_record *record = record_at(put, key->at);
+        status = record ? make_payload(put, entry, record, &job->arena, &key->payload, error)
+                        : ONEROW_REJECTED;
         job->key = &entry->record;
         job->own = &key->payload;
     }
@@ -228,8 +243,122 @@ static enum onerow_status sum_up(struct put *put, enum onerow_status status,
     return sum;
 }
 
+/* Those that would be refused anyhow are, before pages are made that they relate to. */
+static enum onerow_status try_payloads(struct put *put, struct onerow_error *error)
+{
+    struct or_payload unwanted = {0};
+    struct or_arena scratch;
+    enum onerow_status status = ONEROW_OK;
+    or_arena_init(&scratch);
+    for (size_t i = 0; i < put->end && status == ONEROW_OK; i++) {
+        struct or_entry *entry = put->entries[i];
+        struct onerow_record rest = {0};
+        or_arena_reset(&scratch);
+        status = or_relations_leave_out(put->table, &entry->record, &scratch, &rest)
+                     ? make_payload(put, entry, &rest, &scratch, &unwanted, error)
+                     : or_fail(error, ONEROW_NOMEM, "out of memory");
+        if (status == ONEROW_REJECTED) {
+            or_known_note(put->table->known, entry);
+            status = ONEROW_OK;
+        }
+    }
+    or_arena_finish(&scratch);
+    return status;
+}
+
+static enum onerow_status write_all(struct put *put, const struct or_drive_options *options,
+                                    struct onerow_error *error)
+{
+    struct or_pages_work work = {.next = next, .settled = settled, .again = again, .context = put};
+    struct or_pages_stats unwanted = {0};
+    struct or_pages_stats *stats = options->stats ? &options->stats->pages : &unwanted;
+    const volatile bool *stop = options->stop ? options->stop : put->table->opened_with.stop;
+    return or_pages_loop(put->pages, put->table, &work, stop, stats, error);
+}
+
+/* There is no transaction to look in. Where the guard does not let the page be changed, the record
+ * may still find it as it wants it. It is asked only now: pages that the record relates to are made
+ * already, and one of them may be its own. */
+static enum onerow_status write_guarded(struct put *put, const struct or_drive_options *options,
+                                        struct onerow_error *error)
+{
+    const struct or_drive_guard *guard = options->guard;
+    const struct onerow_verdict change = {.outcome = ONEROW_UPDATED};
+    struct or_entry *entry = put->entries[0];
+    struct onerow_error why = {0};
+    enum onerow_policy policy = put->pages->attempt.policy;
+    guard->before(guard->context, put->table, &entry->record);
+    enum onerow_status refused = guard->after(guard->context, &change, &why);
+    put->pages->attempt.policy = refused == ONEROW_OK ? policy : ONEROW_POLICY_KEEP;
+    enum onerow_status status = write_all(put, options, error);
+    put->pages->attempt.policy = policy;
+    if (refused != ONEROW_OK && entry->outcome == ONEROW_UNCHANGED && entry->reason) {
+        or_entry_refuse(entry, or_drive_reason(&why, put->arena));
+    }
+    return status;
+}
+
+static enum onerow_status write(struct put *put, const struct or_drive_options *options,
+                                struct onerow_error *error)
+{
+    return options->guard ? write_guarded(put, options, error) : write_all(put, options, error);
+}
+
+/* What became of records is known to those that relate to them. */
+static void note_all(const struct or_table *table, struct or_entry **entries, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        or_known_note(table->known, entries[i]);
+    }
+}
+
+/* ---- records that relate to others ---------------------------------------------------------- */
+
+/* Those of one wave, as a put of their own. */
+static enum onerow_status write_wave(const struct put *put, const uint8_t *waves, unsigned wave,
+                                     const struct or_drive_options *options,
+                                     struct onerow_error *error)
+{
+    struct put part = *put;
+    part.end = 0;
+    part.entries = or_arena_alloc(put->arena, put->end * sizeof(struct or_entry *));
+    part.records = or_arena_alloc(put->arena, put->end * sizeof *part.records);
+    if (!part.entries || !part.records) {
+        return or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < put->end; i++) {
+        if (waves[i] == wave) {
+            part.entries[part.end++] = put->entries[i];
+        }
+    }
+    enum onerow_status status = or_relations_resolve(part.table, part.entries, part.end, options,
+                                                     part.arena, part.records, error);
+    status = status == ONEROW_OK ? write(&part, options, error) : status;
+    note_all(part.table, part.entries, part.end);
+    return status;
+}
+
+static enum onerow_status write_waves(struct put *put, const struct or_drive_options *options,
+                                      struct onerow_error *error)
+{
+    uint8_t *waves = or_arena_alloc(put->arena, put->end);
+    enum onerow_status status = try_payloads(put, error);
+    unsigned n = waves && status == ONEROW_OK
+                     ? or_relations_order(put->table, put->entries, put->end, put->arena, waves)
+                     : 0;
+    if (status == ONEROW_OK && n == 0) {
+        status = or_fail(error, ONEROW_NOMEM, "out of memory");
+    }
+    for (unsigned wave = 1; wave <= n && status == ONEROW_OK; wave++) {
+        status = write_wave(put, waves, wave, options, error);
+    }
+    return status;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
 static enum onerow_status put_all(struct or_pages *pages, struct or_table *table,
-                                  struct or_entry **entries, size_t n,
+                                  struct or_entry **entries, size_t n, bool relates,
                                   const struct or_drive_options *options, struct or_arena *arena,
                                   struct onerow_error *error)
 {
@@ -241,12 +370,9 @@ static enum onerow_status put_all(struct or_pages *pages, struct or_table *table
                       .end = n,
                       .order_column = order ? or_table_column(table, or_span(order)) : -1,
                       .arena = arena};
-    struct or_pages_work work = {.next = next, .settled = settled, .again = again, .context = &put};
-    struct or_pages_stats unwanted = {0};
-    struct or_pages_stats *stats = options->stats ? &options->stats->pages : &unwanted;
     struct onerow_error why = {0};
-    const volatile bool *stop = options->stop ? options->stop : table->opened_with.stop;
-    enum onerow_status status = or_pages_loop(pages, table, &work, stop, stats, &why);
+    enum onerow_status status =
+        relates ? write_waves(&put, options, &why) : write(&put, options, &why);
     status = sum_up(&put, status, &why);
     if (status != ONEROW_OK && error) {
         *error = why;
@@ -254,29 +380,12 @@ static enum onerow_status put_all(struct or_pages *pages, struct or_table *table
     return status;
 }
 
-/* ---- under a guard -------------------------------------------------------------------------- */
-
-/* There is no transaction to look in. Where the guard does not let the page be changed, the record
- * may still find it as it wants it. */
-static enum onerow_status put_guarded(struct or_pages *pages, struct or_table *table,
-                                      struct or_entry **entries,
-                                      const struct or_drive_options *options,
-                                      struct or_arena *arena, struct onerow_error *error)
+enum onerow_status or_pages_ensure(struct or_pages *pages, struct or_table *table,
+                                   struct or_entry **entries, size_t n,
+                                   const struct or_drive_options *options, struct or_arena *arena,
+                                   struct onerow_error *error)
 {
-    const struct or_drive_guard *guard = options->guard;
-    const struct onerow_verdict change = {.outcome = ONEROW_UPDATED};
-    struct onerow_error why = {0};
-    enum onerow_policy policy = pages->attempt.policy;
-    guard->before(guard->context, table, &entries[0]->record);
-    enum onerow_status refused = guard->after(guard->context, &change, &why);
-    pages->attempt.policy = refused == ONEROW_OK ? policy : ONEROW_POLICY_KEEP;
-    enum onerow_status status = put_all(pages, table, entries, 1, options, arena, error);
-    pages->attempt.policy = policy;
-    if (refused != ONEROW_OK && entries[0]->outcome == ONEROW_UNCHANGED && entries[0]->reason) {
-        or_entry_refuse(entries[0], or_drive_reason(&why, arena));
-        status = or_fail(error, ONEROW_REJECTED, "%s", entries[0]->reason);
-    }
-    return status;
+    return put_all(pages, table, entries, n, false, options, arena, error);
 }
 
 enum onerow_status or_pages_put(struct or_pages *pages, struct or_table *table,
@@ -284,6 +393,8 @@ enum onerow_status or_pages_put(struct or_pages *pages, struct or_table *table,
                                 const struct or_drive_options *options, struct or_arena *arena,
                                 struct onerow_error *error)
 {
-    return options->guard ? put_guarded(pages, table, entries, options, arena, error)
-                          : put_all(pages, table, entries, n, options, arena, error);
+    enum onerow_status status =
+        put_all(pages, table, entries, n, table->n_relations > 0, options, arena, error);
+    note_all(table, entries, n);
+    return status;
 }

@@ -13,5 +13,12 @@ ONEROW_CHECKED enum onerow_status or_pages_put(struct or_pages *pages, struct or
                                                struct or_entry **entries, size_t n,
                                                const struct or_drive_options *options,
                                                struct or_arena *arena, struct onerow_error *error);
+/* The same for records that relate to no others, whatever the table's relations; what becomes of
+ * them is noted nowhere. */
+ONEROW_CHECKED enum onerow_status or_pages_ensure(struct or_pages *pages, struct or_table *table,
+                                                  struct or_entry **entries, size_t n,
+                                                  const struct or_drive_options *options,
+                                                  struct or_arena *arena,
+                                                  struct onerow_error *error);
 
 #endif

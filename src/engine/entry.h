@@ -41,7 +41,7 @@ void or_entry_refuse(struct or_entry *entry, const char *reason);
 ONEROW_CHECKED bool or_entry_keep(struct or_entry *entry, const struct or_item *item,
                                   struct or_arena *arena);
 
-/* Sorts entries by table (in the order they were opened), then roughly as an index would, equal
+/* Sorts entries by table (by their numbers), then roughly as an index would, equal
  * keys in arrival order. Where the store's own equality counts, only it knows which keys are equal,
  * so that table's entries stay in arrival order. */
 void or_entries_sort(struct or_entry **entries, size_t n);

@@ -25,23 +25,22 @@
 #include "base/text.h"
 #include "engine/batch.h"
 #include "engine/infer.h"
+#include "engine/kin.h"
 #include "engine/letters.h"
 #include "engine/pages_loop.h"
 #include "engine/put_batch.h"
 #include "store/store.h"
 
-#define OPEN_TABLES_MAX 256U
-#define LARGE_BYTES     (1024L * 1024L)
-#define PAGED_RECORDS   200U /* in a batch for a store of pages: what its driver does at a time */
+#define LARGE_BYTES   (1024L * 1024L)
+#define PAGED_RECORDS 200U /* in a batch for a store of pages: what its driver does at a time */
 
 struct run {
     const struct or_run_options *options;
     struct or_run_stats *stats;
-    struct or_table *main_table;              /* of options->table */
-    struct or_table *tables[OPEN_TABLES_MAX]; /* all that are open; owned */
-    size_t n_tables;
-    struct or_letter_box *box; /* NULL until the first letter */
-    int results;               /* -1: none */
+    struct or_table *main_table; /* of options->table */
+    struct or_kin kin;           /* all tables that are open */
+    struct or_letter_box *box;   /* NULL until the first letter */
+    int results;                 /* -1: none */
     struct or_buffer lines;
     struct or_drive_stats drive; /* of all batches */
     bool told_twins;
@@ -81,17 +80,22 @@ static bool is_large(const struct or_run_options *options)
     return bytes >= LARGE_BYTES;
 }
 
+static void tell_advice(const struct run *run, const struct or_table *table)
+{
+    if (table->table && table->table->advice) {
+        tell(run, table->table->advice);
+    }
+    if (table->pages && table->pages->advice) {
+        tell(run, table->pages->advice);
+    }
+}
+
 static enum onerow_status open_table(struct run *run, const struct or_config_table *config,
                                      struct or_table **table, struct onerow_error *error)
 {
-    for (size_t i = 0; i < run->n_tables; i++) {
-        if (run->tables[i]->config == config) {
-            *table = run->tables[i];
-            return ONEROW_OK;
-        }
-    }
-    if (run->n_tables == OPEN_TABLES_MAX) {
-        return or_fail(error, ONEROW_CONFIG, "more than %u tables in one run", OPEN_TABLES_MAX);
+    *table = or_kin_find(&run->kin, config);
+    if (*table) {
+        return ONEROW_OK;
     }
     struct or_table_options options = {.may_create = run->options->create_table &&
                                                      !run->options->dry_run &&
@@ -102,16 +106,10 @@ static enum onerow_status open_table(struct run *run, const struct or_config_tab
                                        .stop = run->options->stop,
                                        .want_ids = run->options->results != NULL,
                                        .wait_ms = run->options->wait_ms};
-    enum onerow_status status = or_table_open(config, &options, table, error);
-    if (status == ONEROW_OK) {
-        (*table)->number = (unsigned)run->n_tables;
-        run->tables[run->n_tables++] = *table;
-    }
-    if (status == ONEROW_OK && (*table)->table && (*table)->table->advice) {
-        tell(run, (*table)->table->advice);
-    }
-    if (status == ONEROW_OK && (*table)->pages && (*table)->pages->advice) {
-        tell(run, (*table)->pages->advice);
+    size_t n = run->kin.n;
+    enum onerow_status status = or_kin_open(&run->kin, config, &options, table, error);
+    for (size_t i = n; i < run->kin.n; i++) {
+        tell_advice(run, run->kin.tables[i]);
     }
     return status;
 }
@@ -386,6 +384,17 @@ static void keep_letters(struct run *run, struct or_batch *batch, bool look)
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
+/* Those that never come to a driver may be what others relate to. */
+static void note_refused(const struct or_batch *batch)
+{
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct or_entry *entry = &batch->entries[i];
+        if (entry->outcome == ONEROW_REFUSED && entry->has_key) {
+            or_known_note(entry->table->known, entry);
+        }
+    }
+}
+
 static void write_batch(struct run *run, struct or_batch *batch)
 {
     struct or_drive_options options = {
@@ -393,6 +402,7 @@ static void write_batch(struct run *run, struct or_batch *batch)
     struct onerow_error error = {0};
     uint64_t start = or_latency_now();
     enum onerow_status status = ONEROW_OK;
+    note_refused(batch);
     if (batch->n_sorted) {
         status = or_put_batch(batch->sorted, batch->n_sorted, &options, &batch->arena, &error);
         run->stats->batches++;
@@ -528,19 +538,18 @@ static void fill_stats(const struct run *run)
     stats->bisects = run->drive.bisects;
     stats->latency = or_latency_summarise(&run->drive.latency);
     stats->pages = run->drive.pages;
-    for (size_t i = 0; i < run->n_tables; i++) {
-        stats->round_trips += or_table_round_trips(run->tables[i]);
-        stats->connections += 1 + run->tables[i]->n_others;
-        stats->paged |= run->tables[i]->pages != NULL;
+    for (size_t i = 0; i < run->kin.n; i++) {
+        const struct or_table *table = run->kin.tables[i];
+        stats->round_trips += or_table_round_trips(table);
+        stats->connections += 1 + table->n_others;
+        stats->paged |= table->pages != NULL;
     }
 }
 
 static void finish(struct run *run)
 {
     fill_stats(run);
-    for (size_t i = 0; i < run->n_tables; i++) {
-        or_table_close(run->tables[i]);
-    }
+    or_kin_close(&run->kin);
     or_letter_box_close(run->box);
     or_buffer_finish(&run->lines);
     if (run->results >= 0) {

@@ -20,6 +20,7 @@
 #include "base/flag.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "engine/known.h"
 #include "engine/letters.h"
 #include "engine/single.h"
 
@@ -54,6 +55,7 @@ struct replay {
     struct target targets[TARGETS_MAX];
     size_t n_targets;
     struct mine *mine;
+    struct or_known known; /* of all tables */
     enum onerow_status status;
     struct onerow_error *error;
     /* of the letter at hand */
@@ -178,7 +180,8 @@ static enum onerow_status open_target(struct replay *replay, struct target *targ
                                  &table, error);
     }
     struct or_table_options options = {.wait_ms = replay->options->wait_ms,
-                                       .stop = replay->options->stop};
+                                       .stop = replay->options->stop,
+                                       .known = &replay->known};
     if (status != ONEROW_OK) {
         return status;
     }
@@ -267,13 +270,17 @@ static bool as_it_was(struct replay *replay, struct onerow_span key)
 struct guard {
     struct replay *replay;
     struct onerow_span key;
+    bool made; /* by this replay, because another letter relates to it */
     bool changed;
 };
 
 static void guard_before(void *context, struct or_table *table, const struct onerow_record *record)
 {
     struct guard *guard = context;
-    or_row_state(table, record, guard->replay->now);
+    struct replay *replay = guard->replay;
+    or_row_state(table, record, replay->now);
+    guard->made = table->pages && same("absent", replay->letter->row) &&
+                  or_known_made(&replay->known, table, record->key, replay->now);
 }
 
 /* A row that is there is locked by reading it; where others write at the same time, one that was
@@ -287,7 +294,7 @@ static enum onerow_status guard_after(void *context, const struct onerow_verdict
                                       struct onerow_error *error)
 {
     struct guard *guard = context;
-    if (verdict->outcome == ONEROW_UNCHANGED || verdict->outcome == ONEROW_REFUSED ||
+    if (verdict->outcome == ONEROW_UNCHANGED || verdict->outcome == ONEROW_REFUSED || guard->made ||
         (appeared_meanwhile(guard, verdict) ? guard->replay->options->force
                                             : as_it_was(guard->replay, guard->key))) {
         return ONEROW_OK;
@@ -417,6 +424,7 @@ enum onerow_status or_replay(const struct or_replay_options *options, struct or_
         return or_fail(error, ONEROW_NOMEM, "out of memory");
     }
     replay->options = options;
+    replay->known.states = true;
     replay->stats = stats;
     replay->error = error ? error : &unwanted;
     enum onerow_status status =
@@ -425,6 +433,7 @@ enum onerow_status or_replay(const struct or_replay_options *options, struct or_
     for (size_t i = 0; i < replay->n_targets; i++) {
         finish_target(&replay->targets[i]);
     }
+    or_known_finish(&replay->known);
     struct mine *mine = NULL;
     struct mine *next = NULL;
     HASH_ITER(hh, replay->mine, mine, next)

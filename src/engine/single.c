@@ -3,6 +3,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "engine/known.h"
 
 static enum onerow_status bind(struct or_table *table, const struct or_item *item,
                                struct or_entry *entry, struct or_arena *arena,
@@ -22,6 +23,7 @@ enum onerow_status or_single_put(struct or_table *table, const struct or_item *i
 {
     enum onerow_status status = bind(table, item, entry, arena, error);
     if (status != ONEROW_OK) {
+        or_known_note(table->known, entry);
         return status;
     }
     struct or_drive_options options = {.guard = guard};

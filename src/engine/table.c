@@ -11,6 +11,7 @@
 #include "core/key.h"
 #include "core/order.h"
 #include "engine/gate.h"
+#include "engine/kin.h"
 #include "engine/pages.h"
 #include "store/store.h"
 
@@ -266,6 +267,16 @@ bool or_table_widen(struct or_table *table)
 
 /* ---- opening ---------------------------------------------------------------------------- */
 
+/* Whoever only reads does not need to know where relations lead. */
+static enum onerow_status open_relations(struct or_table *table,
+                                         const struct or_table_options *options,
+                                         struct onerow_error *error)
+{
+    bool wanted = table->config->n_relations && !options->alone && table->table &&
+                  (!options->read_only || options->relate);
+    return wanted ? or_kin_found(table, options, error) : ONEROW_OK;
+}
+
 enum onerow_status or_table_open(const struct or_config_table *config,
                                  const struct or_table_options *options, struct or_table **out,
                                  struct onerow_error *error)
@@ -279,6 +290,7 @@ enum onerow_status or_table_open(const struct or_config_table *config,
     table->spec = config->spec;
     table->spec.compare_order = or_order_compare;
     table->spec.want_ids = options->want_ids;
+    table->known = options->known;
     enum onerow_status status = open_store(table, options, error);
     if (status == ONEROW_OK && options->large && !options->may_create &&
         table->store->type->remote) {
@@ -289,6 +301,9 @@ enum onerow_status or_table_open(const struct or_config_table *config,
     }
     if (status == ONEROW_OK) {
         status = prepare_pages(table, options, error);
+    }
+    if (status == ONEROW_OK) {
+        status = open_relations(table, options, error);
     }
     if (status == ONEROW_ABSENT) {
         status = options->may_create ? ONEROW_OK : ONEROW_CONFIG;
@@ -311,6 +326,8 @@ void or_table_close(struct or_table *table)
     }
     bool ready = false;
     or_table_close(end_ahead(table, &ready));
+    or_kin_leave(table);
+    free(table->relations);
     while (table->n_others) {
         or_table_close(table->others[--table->n_others]);
     }

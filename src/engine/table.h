@@ -24,6 +24,9 @@ struct or_layout {
 struct or_gate;
 struct or_pages;
 struct or_table_ahead;
+struct or_relation;
+struct or_kin;
+struct or_known;
 
 struct or_table {
     const struct or_config_table *config;
@@ -35,14 +38,18 @@ struct or_table {
     uint16_t *ranks; /* of columns in a record: the key's first, then by number; owned */
     struct or_layout layout;
     struct or_buffer key; /* the binder's: the canonical key at hand */
-    unsigned number;      /* in the order of opening, within one run */
+    unsigned number;      /* in the order of writing, within one run */
     struct onerow_store_options
         opened_with;      /* for further connections; url NULL: none can be made */
     unsigned connections; /* at most, this one included; 0 as 1 */
     struct or_table *others[OR_CONNECTIONS_MAX - 1]; /* further connections; owned */
     unsigned n_others;
-    struct or_table_ahead *ahead; /* a further connection that is being opened, or NULL; owned */
-    struct or_pages *pages;       /* of a table with ONEROW_PAGES: what it is written with */
+    struct or_table_ahead *ahead;  /* a further connection that is being opened, or NULL; owned */
+    struct or_pages *pages;        /* of a table with ONEROW_PAGES: what it is written with */
+    struct or_relation *relations; /* of columns that are given by keys; owned */
+    size_t n_relations;
+    struct or_kin *kin;     /* opened for the relations of a table that was opened alone; owned */
+    struct or_known *known; /* what became of its records; NULL: nobody asks */
 };
 
 struct or_table_options {
@@ -54,10 +61,14 @@ struct or_table_options {
     bool large;       /* so many that a further connection pays: it is begun at once */
     uint64_t wait_ms; /* 0: OR_WAIT_MS */
     const volatile bool *stop; /* gives up waiting for locks when set; NULL: never */
+    bool relate;               /* read_only: look at what relations lead to, all the same */
+    struct or_known *known;    /* shared with other tables; NULL: it has its own, if any */
+    bool alone;                /* or_kin_open's: without what its relations lead to */
 };
 
-/* Opens the store and looks at the table. With may_create a missing table is OK, and table->table
- * is NULL. On failure nothing is left to close. `config` must outlive the table. */
+/* Opens the store and looks at the table, and at those that its relations lead to. With may_create
+ * a missing table is OK, and table->table is NULL. On failure nothing is left to close. `config`
+ * must outlive the table. */
 ONEROW_CHECKED enum onerow_status or_table_open(const struct or_config_table *config,
                                                 const struct or_table_options *options,
                                                 struct or_table **table,

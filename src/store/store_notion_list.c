@@ -72,6 +72,8 @@ bool or_notion_add_choice(struct or_notion_encoding *e)
 /* ---- lists -------------------------------------------------------------------------------------
  */
 
+static const char KEYS[] = "; a table under `relations:` lets it be given by key";
+
 struct list {
     struct onerow_span items[OR_NOTION_LIST_MAX];
     size_t n;
@@ -100,8 +102,8 @@ static bool add_given(struct or_notion_encoding *e, struct list *list, struct on
     }
     if (!or_notion_id(item, id)) {
         struct onerow_span shown = or_span_cut(item, 80);
-        return or_notion_refuse(e, "lists \"%.*s\", which is no id of Notion", (int)shown.len,
-                                shown.data);
+        return or_notion_refuse(e, "lists \"%.*s\", which is no id of Notion%s", (int)shown.len,
+                                shown.data, e->property->type == OR_NOTION_RELATION ? KEYS : "");
     }
     struct onerow_span copy = or_arena_copy(e->arena, or_span(id));
     e->no_memory |= !copy.data;

@@ -169,6 +169,14 @@ static bool read_options(struct or_notion_table *table, yyjson_val *status,
     return true;
 }
 
+/* The data source that a relation leads to. NULL: no memory. */
+static const char *related(struct or_notion_table *table, yyjson_val *relation)
+{
+    char id[OR_NOTION_ID];
+    bool known = or_notion_id(or_notion_span(yyjson_obj_get(relation, "data_source_id")), id);
+    return or_arena_copy(&table->arena, or_span(known ? id : "")).data;
+}
+
 static bool add_column(struct or_notion_table *table, const struct named *named)
 {
     uint16_t at = (uint16_t)table->base.n_columns++;
@@ -185,7 +193,11 @@ static bool add_column(struct or_notion_table *table, const struct named *named)
     table->title = property->type == OR_NOTION_TITLE ? at : table->title;
     bool options = property->type != OR_NOTION_STATUS ||
                    read_options(table, yyjson_obj_get(named->property, "status"), property);
-    return name.data && declared.data && options;
+    bool relates = property->type == OR_NOTION_RELATION;
+    if (relates) {
+        table->columns[at].related = related(table, yyjson_obj_get(named->property, "relation"));
+    }
+    return name.data && declared.data && options && relates == (table->columns[at].related != NULL);
 }
 
 /* By name: the order of the answer is nobody's promise. */

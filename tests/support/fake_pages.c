@@ -32,12 +32,13 @@ struct store {
 
 extern const struct onerow_store_type fake_type;
 
-enum { COLUMN_K, COLUMN_V, COLUMN_AT, COLUMNS };
+enum { COLUMN_K, COLUMN_V, COLUMN_AT, COLUMN_UP, COLUMNS };
 
 static const struct onerow_column columns[COLUMNS] = {
     {.name = "k", .declared = "title", .type = ONEROW_TYPE_TEXT, .required = true},
     {.name = "v", .declared = "text", .type = ONEROW_TYPE_TEXT},
     {.name = "at", .declared = "number", .type = ONEROW_TYPE_DECIMAL},
+    {.name = "up", .declared = "relation", .type = ONEROW_TYPE_JSON, .related = "things"},
 };
 
 /* ---- the world ------------------------------------------------------------------------------ */

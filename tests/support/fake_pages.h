@@ -4,8 +4,9 @@
  * one. It takes any number of pages with one key, answers in random order, and goes wrong as such
  * stores do, by chance (`faults`, of a thousand requests) or as a test says (`script`).
  *
- * A page's columns are k (text, the key), v (text) and at (number). A payload is what it writes,
- * as text: "v=…;at=…;". A v that is "bad" is refused by encode, one that is "poison" by the store.
+ * A page's columns are k (text, the key), v (text), at (number) and up (ids of pages). A payload is
+ * what it writes, as text: "v=…;at=…;". A v that is "bad" is refused by encode, one that is
+ * "poison" by the store.
  */
 #ifndef OR_TESTS_FAKE_PAGES_H
 #define OR_TESTS_FAKE_PAGES_H

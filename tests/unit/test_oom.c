@@ -594,7 +594,8 @@ static void test_config(void **state)
                "  predictions:\n    store: app\n    location: main.predictions\n"
                "    key: [game, { column: player, type: text, normalize: [nfc, trim] },\n"
                "          { column: line, type: decimal, nulls: equal }]\n"
-               "    on_conflict: newest(created_at)\n    secret: [token, password]\n");
+               "    on_conflict: newest(created_at)\n    secret: [token, password]\n"
+               "    relations: { parent: areas, before: predictions }\n");
     assert_int_equal(setenv("OOM_NAME", "x", 1), 0);
     torture(&(struct scenario){"configuration", NULL, config_run, config_check, 50, false});
 }
