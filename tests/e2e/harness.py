@@ -121,7 +121,7 @@ class Place:
             answer = self.sql(database, "PRAGMA integrity_check")
             assert answer == [["ok"]], answer
 
-    def wait_until(self, condition, seconds=60, what="the condition"):
+    def wait_until(self, condition, seconds=180, what="the condition"):
         """Polls a condition that another process makes true; never a substitute for order."""
         end = time.monotonic() + seconds
         while not condition():
