@@ -419,7 +419,7 @@ static enum onerow_status take_token(struct walk *walk, const struct entry *entr
     enum onerow_status status = take_text(walk, entry, &text);
     if (status == ONEROW_OK && text.raw.len >= 5 && memcmp(text.raw.data, "file:", 5) == 0) {
         status = or_value_secret_file(&site, &text);
-    } else if (status == ONEROW_OK && !memchr(text.raw.data, '$', text.raw.len)) {
+    } else if (status == ONEROW_OK && !(text.raw.len && memchr(text.raw.data, '$', text.raw.len))) {
         status = or_site_fail(&site, "is written into the file itself, where others can read it; "
                                      "write \"${NOTION_TOKEN}\", or file:PATH");
     }
