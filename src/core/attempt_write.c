@@ -184,7 +184,8 @@ static void unbind(struct or_attempt *attempt, struct or_command *command)
 static void bury(struct or_attempt *attempt, struct or_command *command)
 {
     struct or_swap *swap = or_attempt_new_swap(attempt, OR_KEY_TOMBSTONE);
-    swap->becomes.generation++; /* should the page come back, what was pending was not written */
+    swap->becomes.generation++; /* should the page come back, what was pending was not written … */
+    swap->becomes.doubtful |= attempt->key.state != OR_KEY_DONE; /* … and may still arrive then */
     forget_pending(&swap->becomes);
     or_attempt_send_swap(attempt, command, OR_ATTEMPT_DELETING);
 }

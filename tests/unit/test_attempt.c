@@ -1089,6 +1089,27 @@ static void an_earlier_page_comes_back_in_doubt(void **state)
     swaps(&s, OR_KEY_WRITING);
 }
 
+/* A version was being written when the page was seen in the trash and buried: that write may still
+ * arrive when the page has come back, and nothing newer may be acknowledged before. */
+static void a_page_that_was_buried_while_written_comes_back_in_doubt(void **state)
+{
+    struct story s;
+    (void)state;
+    up_to_trashed(&s, OR_DELETION_TOMBSTONE);
+    uint64_t announced_ms = s.ledger.key.since_ms;
+    assert_false(s.ledger.key.doubtful);
+    swaps(&s, OR_KEY_TOMBSTONE);
+    settles(&s, ONEROW_REFUSED, OR_REASON_TOMBSTONE);
+    start(&s);
+    reads(&s);
+    probes(&s, 1);
+    reads(&s);
+    swaps(&s, OR_KEY_DONE);
+    assert_true(s.ledger.key.doubtful);
+    waits_until(&s, announced_ms + or_bounds_arrived(&s.options.bounds));
+    swaps(&s, OR_KEY_WRITING);
+}
+
 /* Nobody of onerow ever wrote onto that one. */
 static void a_new_page_under_a_tombstone_is_certain(void **state)
 {
@@ -1842,6 +1863,7 @@ static const struct CMUnitTest TESTS[] = {
     cmocka_unit_test(a_tombstones_page_comes_back),
     cmocka_unit_test(another_page_under_a_tombstone),
     cmocka_unit_test(an_earlier_page_comes_back_in_doubt),
+    cmocka_unit_test(a_page_that_was_buried_while_written_comes_back_in_doubt),
     cmocka_unit_test(a_new_page_under_a_tombstone_is_certain),
     cmocka_unit_test(adopted),
     cmocka_unit_test(weighed_before_it_is_adopted),
