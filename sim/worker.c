@@ -281,10 +281,15 @@ static void leave_unsent(struct sim_world *world, unsigned i)
     step(world, i, &event);
 }
 
-static void check(struct sim_world *world, unsigned i)
+static bool is_too_late(const struct sim_world *world, unsigned i)
 {
     const struct or_command *command = &world->workers[i].command;
-    if (command->deadline_ms && sim_local_ms(world, &world->workers[i]) >= command->deadline_ms) {
+    return command->deadline_ms && sim_local_ms(world, &world->workers[i]) >= command->deadline_ms;
+}
+
+static void check(struct sim_world *world, unsigned i)
+{
+    if (is_too_late(world, i)) {
         leave_unsent(world, i);
     } else if (!pauses(world, i, SIM_EVENT_SEND)) {
         send(world, i);
@@ -307,7 +312,7 @@ static void go(struct sim_world *world, unsigned i)
     struct sim_worker *worker = &world->workers[i];
     if (crashes(world, i)) {
         world->crashes++;
-        if (world->size & 1U) {
+        if ((world->size & 1U) && !is_too_late(world, i)) {
             send(world, i);
         }
         sim_process_crash(world, worker->process);
